@@ -1,0 +1,205 @@
+//! The handle that everybody holds: publish, request, schedule, subscribe.
+
+use std::fmt;
+use std::sync::Arc;
+
+use actix::{Actor, Addr, Context};
+
+use crate::dead_letter::DeadLetter;
+use crate::error::PublishError;
+use crate::event::{Event, Replies};
+use crate::event_log::{EventQuery, EventRecord};
+use crate::graph::{StartError, Unheard};
+use crate::metrics::{HandlerStatus, MetricsSnapshot};
+use crate::publish::{Address, Publish};
+use crate::registry::{Mount, Registry, Unmount};
+use crate::request::Request;
+use crate::router::Router;
+use crate::scheduler::{Scheduler, Scheduling};
+use crate::subscriber::Subscriber;
+use crate::table::Seat;
+
+/// A cheap handle to the bus of one runtime; usable from any thread.
+///
+/// ```no_run
+/// # use callboard_actors::{Bus, Event, Replies, secs};
+/// # #[derive(Clone, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+/// # struct CreateUser { name: String }
+/// # impl Event for CreateUser { const NAME: &'static str = "user.create"; }
+/// # impl Replies for CreateUser { type Reply = UserCreated; }
+/// # #[derive(Clone, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+/// # struct UserCreated { name: String }
+/// # impl Event for UserCreated { const NAME: &'static str = "user.created"; }
+/// # async fn example(bus: Bus) -> Result<(), Box<dyn std::error::Error>> {
+/// bus.publish(UserCreated { name: "Ada".into() }).await?;
+/// let user = bus.request(CreateUser { name: "Ada".into() }).timeout(secs(5)).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Bus {
+    router: Arc<Router>,
+    registry: Addr<Registry>,
+    scheduler: Addr<Scheduler>,
+    source: Arc<str>,
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bus")
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Bus {
+    pub(crate) fn new(
+        router: Arc<Router>,
+        registry: Addr<Registry>,
+        scheduler: Addr<Scheduler>,
+    ) -> Self {
+        Self {
+            router,
+            registry,
+            scheduler,
+            source: "bus".into(),
+        }
+    }
+
+    /// The same bus for another publisher, whose name is written on what it publishes.
+    pub fn with_source(&self, source: impl Into<Arc<str>>) -> Self {
+        Self {
+            source: source.into(),
+            ..self.clone()
+        }
+    }
+
+    /// Publishes an event to everybody who subscribes to it; await it. It is ready when each
+    /// handler's queue has taken the event or applied its overflow policy.
+    pub fn publish<E: Event>(&self, event: E) -> Publish<E> {
+        Publish::new(self.address(), event)
+    }
+
+    /// Publishes to everybody, or to nobody when the queue of one handler is full.
+    ///
+    /// # Errors
+    /// [`PublishError::Full`] names the handler.
+    pub fn try_publish<E: Event>(&self, event: E) -> Result<(), PublishError> {
+        self.publish(event).try_now()
+    }
+
+    /// Publishes an event and waits for its reply; await it.
+    pub fn request<E: Replies>(&self, event: E) -> Request<E, E::Reply> {
+        Request::new(self.address(), event)
+    }
+
+    /// Publishes an event later, or again and again.
+    pub fn schedule<E: Event>(&self, event: E) -> Scheduling<E> {
+        let address = Address::outside(&self.router, &"scheduler".into());
+        Scheduling::new(event, address, self.scheduler.clone())
+    }
+
+    /// Adds a handler to a domain while the runtime runs.
+    ///
+    /// # Errors
+    /// All faults that it would bring into the graph.
+    pub async fn subscribe<A: Actor<Context = Context<A>>>(
+        &self,
+        domain: impl Into<String>,
+        subscriber: Subscriber<A>,
+    ) -> Result<Subscription, StartError> {
+        let domains = vec![(domain.into(), vec![subscriber.into()])];
+        let mounted = self
+            .registry
+            .send(Mount {
+                domains,
+                unheard: Unheard::Allow,
+                dry_run: false,
+            })
+            .await;
+        let seats = mounted.map_err(|_| StartError::shutdown())??;
+        let seat = seats.into_iter().next().ok_or_else(StartError::shutdown)?;
+        Ok(Subscription {
+            seat,
+            registry: self.registry.clone(),
+        })
+    }
+
+    /// The counters of the runtime and of each handler.
+    pub fn metrics(&self) -> MetricsSnapshot {
+        let seats = self.router.table();
+        let handlers = seats.seats().iter();
+        self.router.totals.snapshot(
+            handlers
+                .map(|seat| (seat.handler.to_string(), seat.metrics()))
+                .collect(),
+        )
+    }
+
+    /// The newest deliveries that match, oldest first.
+    pub fn events(&self, query: &EventQuery) -> Vec<EventRecord> {
+        self.router.event_log.recent(query)
+    }
+
+    /// The dead letters, oldest first.
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        self.router.dead_letters.list()
+    }
+
+    /// Whether every handler takes events, and since when the runtime runs.
+    pub fn health(&self) -> Health {
+        let table = self.router.table();
+        let down = table
+            .seats()
+            .iter()
+            .filter(|seat| seat.status() == HandlerStatus::Down);
+        Health {
+            down: down.map(|seat| seat.handler.to_string()).collect(),
+            is_running: self.router.is_running(),
+            uptime: self.router.clock.uptime(),
+        }
+    }
+
+    fn address(&self) -> Address {
+        Address::outside(&self.router, &self.source)
+    }
+}
+
+/// How a runtime is.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Health {
+    /// Handlers that failed more often than their policy allows.
+    pub down: Vec<String>,
+    /// Whether events are taken from outside.
+    pub is_running: bool,
+    /// Since when.
+    pub uptime: std::time::Duration,
+}
+
+/// A handler that was added at run time. Dropping the handle leaves it in place.
+#[derive(Clone)]
+pub struct Subscription {
+    seat: Arc<Seat>,
+    registry: Addr<Registry>,
+}
+
+impl Subscription {
+    /// The handler's name, as metrics show it.
+    pub fn handler(&self) -> &str {
+        &self.seat.handler
+    }
+
+    /// Removes the handler; ready when it has handled what waited in its queue.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, the handler is removed all the same.
+    pub async fn unsubscribe(self) {
+        // A registry that is gone has stopped every handler.
+        let _ = self
+            .registry
+            .send(Unmount {
+                seat_id: self.seat.id,
+            })
+            .await;
+    }
+}

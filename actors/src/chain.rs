@@ -1,0 +1,125 @@
+//! The reply slot that rides with the events of a chain: the wanted event, the first error, or the
+//! end of the chain fills it, and only once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::envelope::Envelope;
+use crate::error::RequestError;
+use crate::event::TraceId;
+use crate::phase::{Phase, PhaseCell};
+
+/// How a chain ended for the one who waits for it.
+pub(crate) type Answer = Result<Envelope, RequestError>;
+
+/// Whom to tell; called once.
+pub(crate) type ReplyTo = Box<dyn FnOnce(Answer) + Send>;
+
+/// One request (or scheduled event) and all that follows from it.
+///
+/// Each event of the chain holds a clone of the `Arc`. When the last of them is gone and nobody
+/// filled the slot, `Drop` fills it: that is how a requester learns at once that no reply can come.
+pub(crate) struct Chain {
+    requested: &'static str,
+    /// `None` when only the end matters.
+    wanted: Option<&'static str>,
+    trace_id: TraceId,
+    /// How long the requester waits.
+    patience: Duration,
+    slot: Mutex<Option<ReplyTo>>,
+    phase: Arc<PhaseCell>,
+}
+
+/// What a chain is made from.
+pub(crate) struct ChainPlan {
+    pub(crate) requested: &'static str,
+    pub(crate) wanted: Option<&'static str>,
+    pub(crate) trace_id: TraceId,
+    pub(crate) patience: Duration,
+    pub(crate) phase: Arc<PhaseCell>,
+}
+
+impl Chain {
+    pub(crate) fn new(plan: ChainPlan, reply_to: ReplyTo) -> Arc<Self> {
+        let ChainPlan {
+            requested,
+            wanted,
+            trace_id,
+            patience,
+            phase,
+        } = plan;
+        let slot = Mutex::new(Some(reply_to));
+        Arc::new(Self {
+            requested,
+            wanted,
+            trace_id,
+            patience,
+            slot,
+            phase,
+        })
+    }
+
+    /// Gives the event to the requester if it is the one that is waited for.
+    pub(crate) fn offer(&self, envelope: &Envelope) {
+        if self.wanted == Some(envelope.name()) {
+            self.fill(Ok(envelope.clone()));
+        }
+    }
+
+    /// Tells the requester; says whether there was still one who waited.
+    pub(crate) fn fail(&self, error: RequestError) -> bool {
+        self.fill(Err(error))
+    }
+
+    /// Tells the requester that its time is over.
+    pub(crate) fn time_out(&self) -> bool {
+        let (event, after, trace_id) = (self.requested, self.patience, self.trace_id);
+        self.fail(RequestError::Timeout {
+            event,
+            after,
+            trace_id,
+        })
+    }
+
+    fn fill(&self, answer: Answer) -> bool {
+        let reply_to = self.slot.lock().take();
+        let waited = reply_to.is_some();
+        if let Some(reply_to) = reply_to {
+            reply_to(answer);
+        }
+        waited
+    }
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        let (event, trace_id) = (self.requested, self.trace_id);
+        let error = if self.phase.get() == Phase::Stopped {
+            RequestError::Shutdown { event, trace_id }
+        } else {
+            RequestError::NoReply {
+                event,
+                wanted: self.wanted.unwrap_or_default(),
+                trace_id,
+            }
+        };
+        self.fail(error);
+    }
+}
+
+/// What lies in a queue: the event, and the chain that it belongs to.
+#[derive(Clone)]
+pub(crate) struct Parcel {
+    pub(crate) envelope: Envelope,
+    pub(crate) chain: Option<Arc<Chain>>,
+    /// Which place in the line of its event's prioritised handlers it was delivered to.
+    pub(crate) rank: usize,
+}
+
+impl Parcel {
+    pub(crate) fn fail(&self, error: RequestError) -> bool {
+        self.chain.as_ref().is_some_and(|chain| chain.fail(error))
+    }
+}

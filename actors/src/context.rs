@@ -1,0 +1,243 @@
+//! What a handler knows about the event it handles, and what it may do with the bus meanwhile.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+
+use crate::envelope::{Envelope, Identity, Label, Metadata};
+use crate::event::{Event, EventId, Replies, TraceId};
+use crate::publish::{Address, Parent, Publish};
+use crate::request::Request;
+use crate::router::{Limits, Router};
+
+/// The context of one delivery.
+///
+/// It belongs to the delivery: when the handler has returned, what is published through it is
+/// lost, and logged as an error.
+pub struct EventContext {
+    envelope: Envelope,
+    scope: Arc<Scope>,
+}
+
+/// Who handles, and what it has put out so far.
+pub(crate) struct Scope {
+    router: Arc<Router>,
+    /// The domain's name, whose events alone may be published; `None` in a test of one handler.
+    domain: Option<Arc<str>>,
+    handler: Arc<str>,
+    attempt: u32,
+    /// `None` once the handler has returned.
+    outbox: Mutex<Option<Vec<Envelope>>>,
+}
+
+impl Scope {
+    pub(crate) fn new(
+        router: &Arc<Router>,
+        domain: &Arc<str>,
+        handler: &Arc<str>,
+        attempt: u32,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            router: Arc::clone(router),
+            domain: Some(Arc::clone(domain)),
+            handler: Arc::clone(handler),
+            attempt,
+            outbox: Mutex::new(Some(Vec::new())),
+        })
+    }
+
+    /// Takes what the handler put out; nothing can follow.
+    pub(crate) fn seal(&self) -> Vec<Envelope> {
+        self.outbox.lock().take().unwrap_or_default()
+    }
+}
+
+impl EventContext {
+    pub(crate) fn new(envelope: Envelope, scope: Arc<Scope>) -> Self {
+        Self { envelope, scope }
+    }
+
+    /// A context for the test of one handler, without a runtime: requests answer `NoHandler`, and
+    /// what is published can be read with [`published`](Self::published).
+    pub fn test() -> Self {
+        let router = Arc::new(Router::new(Limits::default(), None, None));
+        let (clock, source) = (&router.clock, Arc::from("test"));
+        let id = clock.event_id();
+        let metadata = Arc::new(Metadata {
+            trace_id: clock.trace_id(),
+            correlation_id: id,
+            identity: None,
+            tenant: None,
+            headers: [].into(),
+            deadline: None,
+        });
+        let timestamp = clock.now();
+        let label = Label {
+            id,
+            metadata,
+            causation_id: None,
+            source,
+            timestamp,
+            hops: 0,
+        };
+        let envelope = Envelope::new(Arc::new(Nothing {}), label);
+        let outbox = Mutex::new(Some(Vec::new()));
+        let scope = Scope {
+            router,
+            domain: None,
+            handler: "test".into(),
+            attempt: 1,
+            outbox,
+        };
+        Self {
+            envelope,
+            scope: Arc::new(scope),
+        }
+    }
+
+    /// What has been published through this context so far, of one type.
+    pub fn published<E: Event>(&self) -> Vec<Arc<E>> {
+        let outbox = self.scope.outbox.lock();
+        outbox
+            .iter()
+            .flatten()
+            .filter_map(Envelope::event)
+            .collect()
+    }
+
+    /// The event's own identifier.
+    pub fn event_id(&self) -> EventId {
+        self.envelope.id()
+    }
+
+    /// The trace id of the chain.
+    pub fn trace_id(&self) -> TraceId {
+        self.envelope.trace_id()
+    }
+
+    /// The event that began the chain.
+    pub fn correlation_id(&self) -> EventId {
+        self.envelope.metadata().correlation_id
+    }
+
+    /// The event whose handling published this one.
+    pub fn causation_id(&self) -> Option<EventId> {
+        self.envelope.causation_id()
+    }
+
+    /// On whose behalf, as the server established it.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.envelope.metadata().identity.as_ref()
+    }
+
+    /// For which customer of the application.
+    pub fn tenant(&self) -> Option<&str> {
+        self.envelope.metadata().tenant.as_deref()
+    }
+
+    /// A header of the chain.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.envelope
+            .metadata()
+            .headers
+            .get(name)
+            .map(String::as_str)
+    }
+
+    /// Who published the event.
+    pub fn source(&self) -> &str {
+        self.envelope.source()
+    }
+
+    /// When the event was published.
+    pub fn timestamp(&self) -> SystemTime {
+        self.envelope.timestamp()
+    }
+
+    /// How long the requester still waits; `None` when nobody set a limit.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.envelope.metadata().remaining()
+    }
+
+    /// Which attempt this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.scope.attempt
+    }
+
+    /// Publishes an event of this domain when the handler succeeds; it is dropped when it fails.
+    ///
+    /// # Panics
+    /// When the event's name is not in the domain's namespace: a mistake in the program.
+    pub fn publish<E: Event>(&self, event: E) {
+        if let Some(domain) = &self.scope.domain {
+            assert!(
+                in_namespace(E::NAME, domain),
+                "{} publishes `{}`, but domain `{domain}` may publish only `{domain}.*`",
+                self.scope.handler,
+                E::NAME,
+            );
+        }
+        let envelope = self.address().seal(Arc::new(event), None);
+        match &mut *self.scope.outbox.lock() {
+            Some(outbox) => outbox.push(envelope),
+            None => tracing::error!(
+                handler = %self.scope.handler, event = E::NAME, trace_id = %self.trace_id(),
+                "published after its handler returned; the event is lost"
+            ),
+        }
+    }
+
+    /// Publishes an event of any domain now, whether or not the handler will succeed.
+    pub fn publish_now<E: Event>(&self, event: E) -> Publish<E> {
+        Publish::new(self.address(), event)
+    }
+
+    /// Asks another handler, in the same trace and within what is left of the deadline.
+    pub fn request<E: Replies>(&self, event: E) -> Request<E, E::Reply> {
+        Request::new(self.address(), event)
+    }
+
+    /// A span for what the handler does.
+    pub(crate) fn span(&self) -> tracing::Span {
+        tracing::info_span!(
+            "handle",
+            handler = %self.scope.handler,
+            event = self.envelope.name(),
+            trace_id = %self.trace_id(),
+        )
+    }
+
+    fn address(&self) -> Address {
+        let parent = Parent {
+            metadata: Arc::clone(self.envelope.metadata()),
+            id: self.envelope.id(),
+            hops: self.envelope.hops() + 1,
+        };
+        Address::inside(&self.scope.router, &self.scope.handler, parent)
+    }
+}
+
+impl fmt::Debug for EventContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventContext")
+            .field("envelope", &self.envelope)
+            .field("attempt", &self.attempt())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether the domain may publish events of this name.
+pub(crate) fn in_namespace(name: &str, domain: &str) -> bool {
+    name.strip_prefix(domain)
+        .is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// The event of a context that belongs to no delivery.
+#[derive(Clone, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+struct Nothing {}
+
+impl Event for Nothing {
+    const NAME: &'static str = "test.nothing";
+}

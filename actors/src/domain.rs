@@ -1,0 +1,49 @@
+//! A named group of handlers: a namespace for what they publish, and one supervisor.
+
+use actix::{Actor, Context};
+
+use crate::event::Replies;
+use crate::handler::EventHandler;
+use crate::subscriber::{HandlerSpec, Subscriber};
+use crate::table::EventType;
+
+/// A domain: its handlers may publish only events named `<domain>.*`, and subscribe to any.
+///
+/// A domain is usually the result of a function whose parameters are its dependencies.
+#[must_use = "a domain does nothing until it is mounted"]
+pub struct Domain {
+    pub(crate) name: String,
+    pub(crate) handlers: Vec<HandlerSpec>,
+    pub(crate) requests: Vec<(EventType, EventType)>,
+}
+
+impl Domain {
+    /// An empty domain; `name` is lower case, without dots.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            handlers: Vec::new(),
+            requests: Vec::new(),
+        }
+    }
+
+    /// Adds a short-form handler: a prototype, cloned at each (re)start.
+    pub fn handler<H: EventHandler>(mut self, handler: H) -> Self {
+        self.handlers.push(Subscriber::of_handler(handler).into());
+        self
+    }
+
+    /// Adds an actix actor.
+    pub fn actor<A: Actor<Context = Context<A>>>(mut self, subscriber: Subscriber<A>) -> Self {
+        self.handlers.push(subscriber.into());
+        self
+    }
+
+    /// Declares that handlers of this domain request `E`, so that a missing or second responder is
+    /// found before anything starts.
+    pub fn requests<E: Replies>(mut self) -> Self {
+        self.requests
+            .push((EventType::of::<E>(), EventType::of::<E::Reply>()));
+        self
+    }
+}

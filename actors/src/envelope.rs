@@ -1,0 +1,195 @@
+//! An event on its way: the payload, its name and identifiers, and the metadata that is carried
+//! unchanged through a whole chain.
+
+use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::event::{Event, EventId, TraceId};
+
+/// Who acts, as the server established it; never taken from a client's payload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Identity {
+    /// The stable identifier of the person or program.
+    pub subject: String,
+    /// What it may do.
+    pub permissions: Vec<String>,
+}
+
+impl Identity {
+    /// An identity without permissions.
+    pub fn new(subject: impl Into<String>) -> Self {
+        Self {
+            subject: subject.into(),
+            permissions: Vec::new(),
+        }
+    }
+}
+
+/// What every event of one chain has in common. Shared, never copied, along the chain.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Metadata {
+    /// The W3C trace id.
+    pub trace_id: TraceId,
+    /// The event that began the chain.
+    pub correlation_id: EventId,
+    /// On whose behalf.
+    pub identity: Option<Identity>,
+    /// For which customer of the application.
+    pub tenant: Option<String>,
+    /// Free facts about the chain.
+    pub headers: BTreeMap<String, String>,
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Metadata {
+    /// How long the requester still waits; `None` when nobody set a limit.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// An event on its way. Cheap to clone: all clones share one payload.
+#[derive(Clone)]
+pub struct Envelope {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    id: EventId,
+    name: &'static str,
+    payload: Arc<dyn Payload>,
+    metadata: Arc<Metadata>,
+    causation_id: Option<EventId>,
+    source: Arc<str>,
+    timestamp: SystemTime,
+    hops: u16,
+}
+
+/// What is written on a new envelope beside its payload.
+pub(crate) struct Label {
+    pub(crate) id: EventId,
+    pub(crate) metadata: Arc<Metadata>,
+    pub(crate) causation_id: Option<EventId>,
+    pub(crate) source: Arc<str>,
+    pub(crate) timestamp: SystemTime,
+    pub(crate) hops: u16,
+}
+
+/// Any event, with its type erased.
+pub(crate) trait Payload: Any + Send + Sync {
+    fn to_json(&self) -> Result<Value, serde_json::Error>;
+}
+
+impl<E: Event> Payload for E {
+    fn to_json(&self) -> Result<Value, serde_json::Error> {
+        serde_json::to_value(self)
+    }
+}
+
+impl Envelope {
+    pub(crate) fn new<E: Event>(event: Arc<E>, label: Label) -> Self {
+        let Label {
+            id,
+            metadata,
+            causation_id,
+            source,
+            timestamp,
+            hops,
+        } = label;
+        let payload: Arc<dyn Payload> = event;
+        let name = E::NAME;
+        let inner = Inner {
+            id,
+            name,
+            payload,
+            metadata,
+            causation_id,
+            source,
+            timestamp,
+            hops,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The event's own identifier.
+    pub fn id(&self) -> EventId {
+        self.inner.id
+    }
+
+    /// The event's name.
+    pub fn name(&self) -> &'static str {
+        self.inner.name
+    }
+
+    /// What the whole chain has in common.
+    pub fn metadata(&self) -> &Arc<Metadata> {
+        &self.inner.metadata
+    }
+
+    /// The trace id of the chain.
+    pub fn trace_id(&self) -> TraceId {
+        self.inner.metadata.trace_id
+    }
+
+    /// The event whose handling published this one.
+    pub fn causation_id(&self) -> Option<EventId> {
+        self.inner.causation_id
+    }
+
+    /// Who published it: a handler's name, or what the edge wrote (`http`, `ws`, `scheduler`).
+    pub fn source(&self) -> &str {
+        &self.inner.source
+    }
+
+    /// When it was published.
+    pub fn timestamp(&self) -> SystemTime {
+        self.inner.timestamp
+    }
+
+    /// How many handlers the chain passed before this event was published.
+    pub fn hops(&self) -> u16 {
+        self.inner.hops
+    }
+
+    /// The typed event, or `None` when it is of another type.
+    pub fn event<E: Event>(&self) -> Option<Arc<E>> {
+        let any: Arc<dyn Any + Send + Sync> = Arc::<dyn Payload>::clone(&self.inner.payload);
+        any.downcast().ok()
+    }
+
+    /// The payload as JSON.
+    ///
+    /// # Errors
+    /// When the event's own `Serialize` fails.
+    pub fn to_json(&self) -> Result<Value, serde_json::Error> {
+        self.inner.payload.to_json()
+    }
+
+    pub(crate) fn type_id(&self) -> TypeId {
+        (*self.inner.payload).type_id()
+    }
+}
+
+impl fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Envelope")
+            .field("name", &self.name())
+            .field("id", &self.id())
+            .field("trace_id", &self.trace_id())
+            .field("causation_id", &self.causation_id())
+            .field("source", &self.source())
+            .finish_non_exhaustive()
+    }
+}

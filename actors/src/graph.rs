@@ -1,0 +1,469 @@
+//! Who publishes what to whom: checked before anything starts, and drawn for people.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::context::in_namespace;
+use crate::event::{ERROR_SUFFIX, check_name};
+use crate::policy::Policy;
+use crate::table::EventType;
+
+/// The handlers of a runtime and the events between them.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    pub(crate) handlers: Vec<Node>,
+    pub(crate) outside: Outside,
+}
+
+/// A handler as the graph knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    /// `domain.Handler`.
+    pub(crate) name: String,
+    pub(crate) domain: String,
+    pub(crate) inputs: Vec<EventType>,
+    pub(crate) outputs: Vec<EventType>,
+    /// What the bus publishes when it fails.
+    pub(crate) error_facts: Vec<EventType>,
+    pub(crate) policy: Policy,
+}
+
+/// What clients and sessions do, as far as it was declared.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outside {
+    /// Events that are requested, with the reply that is waited for.
+    pub(crate) requests: Vec<(EventType, EventType)>,
+    pub(crate) publishes: Vec<EventType>,
+    pub(crate) listens: Vec<EventType>,
+}
+
+/// What the check does about an event that a handler publishes and nobody hears.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unheard {
+    /// Log it. A reply that only an undeclared request waits for looks unheard, so this is the
+    /// default.
+    #[default]
+    Warn,
+    /// Refuse to start.
+    Refuse,
+    /// Say nothing.
+    Allow,
+}
+
+/// Everything that is wrong with what was mounted.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{} in what was mounted:{}", count(.faults.len()), list(.faults))]
+#[non_exhaustive]
+pub struct StartError {
+    /// The faults, none of which hides another.
+    pub faults: Vec<StartFault>,
+}
+
+impl StartError {
+    pub(crate) fn shutdown() -> Self {
+        Self {
+            faults: vec![StartFault::Shutdown],
+        }
+    }
+}
+
+fn count(faults: usize) -> String {
+    if faults == 1 {
+        "1 fault".to_owned()
+    } else {
+        format!("{faults} faults")
+    }
+}
+
+fn list(faults: &[StartFault]) -> String {
+    faults.iter().fold(String::new(), |mut text, fault| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "\n  - {fault}");
+        text
+    })
+}
+
+/// One thing that is wrong with what was mounted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartFault {
+    /// A name that no event can have.
+    #[error("`{name}` ({type_name}) cannot be an event name: {reason}")]
+    BadEventName {
+        /// The name.
+        name: &'static str,
+        /// The Rust type.
+        type_name: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A name that no domain can have.
+    #[error("`{domain}` cannot be a domain name: use lower-case letters, digits and `_`")]
+    BadDomainName {
+        /// The name.
+        domain: String,
+    },
+    /// Two domains of one name.
+    #[error("domain `{domain}` is mounted twice: put its handlers into one")]
+    DuplicateDomain {
+        /// The name.
+        domain: String,
+    },
+    /// One name for two types.
+    #[error("`{name}` is the name of two types, {first} and {second}: rename one")]
+    TypeClash {
+        /// The name.
+        name: &'static str,
+        /// A Rust type.
+        first: &'static str,
+        /// Another one.
+        second: &'static str,
+    },
+    /// A handler publishes under the name of another domain.
+    #[error("{handler} publishes `{event}`, but domain `{domain}` may publish only `{domain}.*`")]
+    ForeignNamespace {
+        /// The handler.
+        handler: String,
+        /// Its domain.
+        domain: String,
+        /// The event.
+        event: &'static str,
+    },
+    /// A handler publishes under a name that the bus keeps for itself.
+    #[error("{handler} publishes `{event}`, but names that end in `.error` belong to the bus")]
+    ReservedName {
+        /// The handler.
+        handler: String,
+        /// The event.
+        event: &'static str,
+    },
+    /// A handler takes the same event twice.
+    #[error("{handler} subscribes to `{event}` twice: an actor handles an event in one way")]
+    DuplicateInput {
+        /// The handler.
+        handler: String,
+        /// The event.
+        event: &'static str,
+    },
+    /// Two handlers would answer one request.
+    #[error(
+        "`{event}` is requested, and {handlers} all answer with `{reply}`: give each a different `Policy::priority`, the highest that does not decline answers"
+    )]
+    DuplicateResponder {
+        /// The event.
+        event: &'static str,
+        /// The reply.
+        reply: &'static str,
+        /// The handlers, joined by commas.
+        handlers: String,
+    },
+    /// Two handlers stand at the same place in line.
+    #[error(
+        "{handlers} stand in line for `{event}` with the same priority {priority}: give them different ones"
+    )]
+    EqualPriority {
+        /// The event.
+        event: &'static str,
+        /// The priority.
+        priority: i32,
+        /// The handlers, joined by commas.
+        handlers: String,
+    },
+    /// A request that nobody can answer.
+    #[error("`{event}` is requested, but no handler subscribes to it")]
+    NoResponder {
+        /// The event.
+        event: &'static str,
+    },
+    /// An event that nobody hears, where that was to be refused.
+    #[error("{handler} publishes `{event}`, but nobody subscribes to it")]
+    Unheard {
+        /// The handler.
+        handler: String,
+        /// The event.
+        event: &'static str,
+    },
+    /// A policy that cannot work.
+    #[error("the policy of {handler}: {reason}")]
+    BadPolicy {
+        /// The handler.
+        handler: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A limit of the runtime that cannot work.
+    #[error("the runtime's {limit} is 0")]
+    ZeroLimit {
+        /// The limit's name.
+        limit: &'static str,
+    },
+    /// The runtime is shutting down.
+    #[error("the runtime is shutting down")]
+    Shutdown,
+}
+
+impl Graph {
+    /// All faults.
+    pub(crate) fn faults(&self, unheard: Unheard) -> Vec<StartFault> {
+        let mut faults = self.name_faults();
+        for node in &self.handlers {
+            faults.extend(node.faults());
+        }
+        faults.extend(self.responder_faults());
+        for (handler, event) in self.unheard() {
+            match unheard {
+                Unheard::Refuse => faults.push(StartFault::Unheard { handler, event }),
+                Unheard::Warn => tracing::warn!(handler, event, "published, but nobody subscribes"),
+                Unheard::Allow => {}
+            }
+        }
+        faults
+    }
+
+    /// Every event type that occurs.
+    fn event_types(&self) -> impl Iterator<Item = &EventType> {
+        let handlers = self.handlers.iter().flat_map(|node| {
+            node.inputs
+                .iter()
+                .chain(&node.outputs)
+                .chain(&node.error_facts)
+        });
+        let outside = &self.outside;
+        let requests = outside
+            .requests
+            .iter()
+            .flat_map(|(event, reply)| [event, reply]);
+        handlers
+            .chain(requests)
+            .chain(&outside.publishes)
+            .chain(&outside.listens)
+    }
+
+    fn name_faults(&self) -> Vec<StartFault> {
+        let mut types: BTreeMap<&'static str, Vec<&EventType>> = BTreeMap::new();
+        for event in self.event_types() {
+            let known = types.entry(event.name).or_default();
+            if known.iter().all(|other| other.type_id != event.type_id) {
+                known.push(event);
+            }
+        }
+        let mut faults = Vec::new();
+        for (name, events) in types {
+            if let Err(reason) = check_name(name) {
+                let type_name = events[0].type_name;
+                faults.push(StartFault::BadEventName {
+                    name,
+                    type_name,
+                    reason,
+                });
+            }
+            if let [first, second, ..] = events[..] {
+                let (first, second) = (first.type_name, second.type_name);
+                faults.push(StartFault::TypeClash {
+                    name,
+                    first,
+                    second,
+                });
+            }
+        }
+        faults
+    }
+
+    fn responder_faults(&self) -> Vec<StartFault> {
+        let mut faults = Vec::new();
+        let requested: BTreeSet<_> = self
+            .outside
+            .requests
+            .iter()
+            .map(|(event, reply)| (event.name, reply.name))
+            .collect();
+        for (event, reply) in requested {
+            let takers: Vec<_> = self
+                .handlers
+                .iter()
+                .filter(|node| node.takes(event))
+                .collect();
+            if takers.is_empty() {
+                faults.push(StartFault::NoResponder { event });
+            }
+            let answers = |node: &&&Node| node.policy.priority.is_none() && node.puts_out(reply);
+            let rivals: Vec<_> = takers
+                .iter()
+                .filter(answers)
+                .map(|n| n.name.as_str())
+                .collect();
+            if rivals.len() > 1 {
+                let handlers = rivals.join(" and ");
+                faults.push(StartFault::DuplicateResponder {
+                    event,
+                    reply,
+                    handlers,
+                });
+            }
+        }
+        let mut lines: BTreeMap<(&'static str, i32), Vec<&str>> = BTreeMap::new();
+        for node in &self.handlers {
+            for input in &node.inputs {
+                if let Some(priority) = node.policy.priority {
+                    lines
+                        .entry((input.name, priority))
+                        .or_default()
+                        .push(&node.name);
+                }
+            }
+        }
+        for ((event, priority), names) in lines.into_iter().filter(|(_, names)| names.len() > 1) {
+            let handlers = names.join(" and ");
+            faults.push(StartFault::EqualPriority {
+                event,
+                priority,
+                handlers,
+            });
+        }
+        faults
+    }
+
+    /// Published events that neither a handler nor, as far as declared, anybody outside hears.
+    fn unheard(&self) -> Vec<(String, &'static str)> {
+        let outside = &self.outside;
+        let replies = outside.requests.iter().map(|(_, reply)| reply.name);
+        let heard: BTreeSet<_> = (self.handlers.iter().flat_map(|node| &node.inputs))
+            .chain(&outside.listens)
+            .map(|event| event.name)
+            .chain(replies)
+            .collect();
+        let published = |node: &'_ Node| {
+            let unheard = node
+                .outputs
+                .iter()
+                .filter(|event| !heard.contains(event.name));
+            unheard
+                .map(|event| (node.name.clone(), event.name))
+                .collect::<Vec<_>>()
+        };
+        self.handlers.iter().flat_map(published).collect()
+    }
+
+    /// The arrows of the drawing: from and to, where an event is quoted.
+    fn arrows(&self) -> Vec<(String, String)> {
+        let event = |event: &EventType| format!("`{}`", event.name);
+        let mut arrows = Vec::new();
+        for node in &self.handlers {
+            arrows.extend(
+                node.inputs
+                    .iter()
+                    .map(|input| (event(input), node.name.clone())),
+            );
+            arrows.extend(
+                node.outputs
+                    .iter()
+                    .map(|output| (node.name.clone(), event(output))),
+            );
+        }
+        arrows
+    }
+
+    /// The graph as a Mermaid flow chart: events are round, handlers square.
+    pub fn to_mermaid(&self) -> String {
+        let mut ids = HashMap::new();
+        let mut text = "flowchart LR\n".to_owned();
+        for (from, to) in self.arrows() {
+            for label in [&from, &to] {
+                let next = ids.len();
+                if !ids.contains_key(label) {
+                    let name = label.trim_matches('`');
+                    let shape = if label.starts_with('`') {
+                        format!("([{name}])")
+                    } else {
+                        format!("[{name}]")
+                    };
+                    text += &format!("    n{next}{shape}\n");
+                    ids.insert(label.clone(), next);
+                }
+            }
+            text += &format!("    n{} --> n{}\n", ids[&from], ids[&to]);
+        }
+        text
+    }
+
+    /// The graph in Graphviz' DOT language: events are round, handlers square.
+    pub fn to_dot(&self) -> String {
+        let mut text = "digraph callboard {\n    rankdir=LR;\n    node [shape=box];\n".to_owned();
+        let events: BTreeSet<_> = (self.handlers.iter())
+            .flat_map(|node| node.inputs.iter().chain(&node.outputs))
+            .map(|event| event.name)
+            .collect();
+        for event in events {
+            text += &format!("    \"{event}\" [shape=oval];\n");
+        }
+        for (from, to) in self.arrows() {
+            text += &format!(
+                "    \"{}\" -> \"{}\";\n",
+                from.trim_matches('`'),
+                to.trim_matches('`')
+            );
+        }
+        text + "}\n"
+    }
+
+    /// The graph as JSON: `{"handlers": [{"name", "domain", "subscribes_to", "publishes"}]}`.
+    pub fn to_json(&self) -> Value {
+        let names = |events: &[EventType]| events.iter().map(|e| e.name).collect::<Vec<_>>();
+        let handler = |node: &Node| {
+            json!({
+                "name": node.name,
+                "domain": node.domain,
+                "subscribes_to": names(&node.inputs),
+                "publishes": names(&node.outputs),
+            })
+        };
+        json!({ "handlers": self.handlers.iter().map(handler).collect::<Vec<_>>() })
+    }
+}
+
+impl Node {
+    fn takes(&self, event: &str) -> bool {
+        self.inputs.iter().any(|input| input.name == event)
+    }
+
+    fn puts_out(&self, event: &str) -> bool {
+        self.outputs.iter().any(|output| output.name == event)
+    }
+
+    fn faults(&self) -> Vec<StartFault> {
+        let handler = || self.name.clone();
+        let mut faults = Vec::new();
+        if let Some(reason) = self.policy.fault() {
+            faults.push(StartFault::BadPolicy {
+                handler: handler(),
+                reason,
+            });
+        }
+        let mut seen = BTreeSet::new();
+        for event in self.inputs.iter().filter(|input| !seen.insert(input.name)) {
+            faults.push(StartFault::DuplicateInput {
+                handler: handler(),
+                event: event.name,
+            });
+        }
+        for event in self.outputs.iter().map(|output| output.name) {
+            if event.ends_with(ERROR_SUFFIX) {
+                faults.push(StartFault::ReservedName {
+                    handler: handler(),
+                    event,
+                });
+            } else if !in_namespace(event, &self.domain) {
+                let domain = self.domain.clone();
+                faults.push(StartFault::ForeignNamespace {
+                    handler: handler(),
+                    domain,
+                    event,
+                });
+            }
+        }
+        faults
+    }
+}

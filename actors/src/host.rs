@@ -1,0 +1,159 @@
+//! The task behind each handler: takes events from its queue, gives them to its actors, and outlives
+//! every one of them.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::{Actor, Addr, Context};
+use actix_rt::Arbiter;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::Notify;
+
+use crate::instance::{Factory, Instance};
+use crate::metrics::HandlerStatus;
+use crate::router::Router;
+use crate::supervisor::{Child, Supervisor};
+use crate::table::Seat;
+use crate::work::{Crew, Feed, Work};
+
+/// What a host is made from.
+pub(crate) struct HostPlan<A: Actor> {
+    pub(crate) router: Arc<Router>,
+    pub(crate) seat: Arc<Seat>,
+    pub(crate) factory: Factory<A>,
+    pub(crate) feeds: Vec<Feed<A>>,
+    pub(crate) concurrency: usize,
+}
+
+/// Starts the host on the current thread.
+pub(crate) fn start<A>(plan: HostPlan<A>, supervisor: &Addr<Supervisor>) -> Child
+where
+    A: Actor<Context = Context<A>>,
+{
+    let retire = Arc::new(Notify::new());
+    let seat = Arc::clone(&plan.seat);
+    let host = Host::new(plan, supervisor.clone(), Arc::clone(&retire));
+    Child {
+        seat,
+        retire,
+        task: actix_rt::spawn(host.run()),
+    }
+}
+
+struct Host<A: Actor> {
+    work: Rc<Work<A>>,
+    factory: Factory<A>,
+    supervisor: Addr<Supervisor>,
+    retire: Arc<Notify>,
+    concurrency: usize,
+    /// The handler's own threads.
+    threads: Vec<Arbiter>,
+}
+
+type Lives<'h> = FuturesUnordered<Pin<Box<dyn Future<Output = HandlerStatus> + 'h>>>;
+
+impl<A: Actor<Context = Context<A>>> Host<A> {
+    fn new(plan: HostPlan<A>, supervisor: Addr<Supervisor>, retire: Arc<Notify>) -> Self {
+        let HostPlan {
+            router,
+            seat,
+            factory,
+            feeds,
+            concurrency,
+        } = plan;
+        let threads: Vec<_> = (0..seat.policy.blocking.unwrap_or_default())
+            .map(|_| Arbiter::new())
+            .collect();
+        let (instances, each) = if threads.is_empty() {
+            (vec![Instance::new(None)], concurrency)
+        } else {
+            (
+                threads
+                    .iter()
+                    .map(|thread| Instance::new(Some(thread.handle())))
+                    .collect(),
+                1,
+            )
+        };
+        let concurrency = each * instances.len();
+        let crew = Rc::new(Crew::new(instances, each));
+        let feeds = feeds
+            .into_iter()
+            .map(|feed| (feed.input.name, feed))
+            .collect();
+        let work = Rc::new(Work {
+            router,
+            seat,
+            feeds,
+            crew,
+        });
+        Self {
+            work,
+            factory,
+            supervisor,
+            retire,
+            concurrency,
+            threads,
+        }
+    }
+
+    async fn run(self) {
+        let (seat, crew) = (&self.work.seat, &self.work.crew);
+        let mut lives: Lives<'_> = crew
+            .instances
+            .iter()
+            .map(|instance| -> Pin<Box<dyn Future<Output = HandlerStatus>>> {
+                Box::pin(instance.keep(&self.factory, seat, &self.supervisor))
+            })
+            .collect();
+        let status = self.serve(&mut lives).await;
+        seat.set_status(status);
+        for parcel in seat.queue.close_and_drain() {
+            self.work.router.live.end();
+            // Refused only at shutdown, where each chain tells its requester when it is dropped.
+            let _ = self.work.router.bury_unavailable(&parcel, seat);
+        }
+        crew.instances.iter().for_each(Instance::retire);
+        while lives.next().await.is_some() {}
+        for thread in &self.threads {
+            // A thread that has ended already needs no stop.
+            let _ = thread.stop();
+        }
+    }
+
+    /// Handles events until the queue is closed and empty, an actor may not be rebuilt, or the
+    /// runtime stops.
+    async fn serve(&self, lives: &mut Lives<'_>) -> HandlerStatus {
+        let queue = &self.work.seat.queue;
+        let mut deliveries = FuturesUnordered::new();
+        let mut closed = false;
+        let mut given_up = None;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.retire.notified() => return HandlerStatus::Ended,
+                Some(status) = lives.next() => {
+                    // One of several actors that may not be rebuilt ends the handler: the others
+                    // would hide that it is ill.
+                    self.work.crew.instances.iter().for_each(Instance::retire);
+                    let status = *given_up.get_or_insert(status);
+                    self.work.seat.set_status(status);
+                }
+                Some(()) = deliveries.next() => {}
+                parcel = std::future::poll_fn(|cx| queue.poll_pop(cx)),
+                    if !closed && given_up.is_none() && deliveries.len() < self.concurrency =>
+                {
+                    match parcel {
+                        Some(parcel) => deliveries.push(Rc::clone(&self.work).deliver(parcel)),
+                        None => closed = true,
+                    }
+                }
+            }
+            if deliveries.is_empty() && (closed || given_up.is_some()) {
+                return given_up.unwrap_or(HandlerStatus::Ended);
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The callboard runtime: a typed event bus that connects supervised actix actors.
+//!
+//! Business logic is written as isolated handlers, grouped in domains. Events enter through the
+//! [`Bus`], wait in one bounded queue per handler, are delivered to the handler's actor, and what it
+//! puts out enters the bus again. This crate knows no HTTP, no SQL and no broker.
+//!
+//! The files in the order in which they are best read; each uses only those above it.
+
+mod clock;
+pub use clock::{millis, secs};
+mod event;
+pub use event::{BadTraceId, EVENT_NAME_MAX, Event, EventId, Replies, TraceId};
+mod envelope;
+pub use envelope::{Envelope, Identity, Metadata};
+mod error;
+pub use error::{ErrorKind, HandlerError, HandlerResult, PublishError, Rejection, RequestError};
+mod phase;
+mod chain;
+mod policy;
+pub use policy::{Overflow, Policy, Restart};
+mod queue;
+mod metrics;
+pub use metrics::{HandlerMetrics, HandlerStatus, LastError, MetricsSnapshot};
+mod event_log;
+pub use event_log::{EventQuery, EventRecord};
+mod dead_letter;
+pub use dead_letter::{DeadLetter, DeadReason};
+mod table;
+mod router;
+mod publish;
+pub use publish::Publish;
+mod request;
+pub use request::{Reply, Request};
+mod context;
+pub use context::EventContext;
+mod output;
+pub use output::{Output, Outputs};
+mod handler;
+pub use handler::{Delivery, EventHandler, HandlerFuture};
+mod failed;
+pub use failed::Failed;
+mod supervisor;
+mod instance;
+mod work;
+mod host;
+mod subscriber;
+pub use subscriber::Subscriber;
+mod domain;
+pub use domain::Domain;
+mod graph;
+pub use graph::{Graph, StartError, StartFault, Unheard};
+mod registry;
+mod scheduler;
+pub use scheduler::{Schedule, ScheduleError, Scheduling};
+mod bus;
+pub use bus::{Bus, Health, Subscription};
+mod runtime;
+pub use runtime::{Left, Runtime, RuntimeBuilder, StopReport};
+#[cfg(feature = "testing")]
+pub mod testing;
+
+/// What a file with handlers needs.
+pub mod prelude {
+    pub use crate::{
+        Delivery, Domain, Event, EventContext, EventHandler, HandlerError, HandlerResult, Policy,
+        Replies, Subscriber,
+    };
+}

@@ -1,0 +1,268 @@
+//! What each handler did: counters and a latency histogram, read as one snapshot.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::clock::rfc3339;
+use crate::event::TraceId;
+
+/// The state of a handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum HandlerStatus {
+    /// It takes events.
+    Up,
+    /// Its actor ended and is being rebuilt; its queue waits.
+    Restarting,
+    /// It failed more often than its policy allows.
+    Down,
+    /// Its actor stopped, and its policy does not rebuild it.
+    Ended,
+}
+
+/// The counters of one handler at one moment.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct HandlerMetrics {
+    /// Deliveries that are finished, failed ones included.
+    pub processed: u64,
+    /// Deliveries that failed after their last attempt.
+    pub errors: u64,
+    /// Attempts after the first.
+    pub retries: u64,
+    /// Events that the overflow policy dropped.
+    pub dropped: u64,
+    /// How often the actor was rebuilt.
+    pub restarts: u64,
+    /// Mean duration of a delivery, in milliseconds.
+    pub avg_ms: f64,
+    /// Median duration, in milliseconds, at most an eighth too high.
+    pub p50_ms: f64,
+    /// 95th percentile, in milliseconds.
+    pub p95_ms: f64,
+    /// 99th percentile, in milliseconds.
+    pub p99_ms: f64,
+    /// Events that wait.
+    pub queue_depth: usize,
+    /// The limit of the queue.
+    pub queue_max: usize,
+    /// Deliveries in work.
+    pub in_flight: u64,
+    /// The state of the handler.
+    pub status: HandlerStatus,
+    /// The latest failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<LastError>,
+}
+
+/// The latest failure of a handler: enough to find it in the log, nothing internal.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct LastError {
+    /// The error's code.
+    pub code: String,
+    /// The chain in which it happened.
+    pub trace_id: TraceId,
+    /// When.
+    #[serde(serialize_with = "rfc3339")]
+    pub at: SystemTime,
+}
+
+/// The counters of a whole runtime at one moment.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct MetricsSnapshot {
+    /// Events that were published.
+    pub published: u64,
+    /// Published events that nobody subscribes to.
+    pub unheard: u64,
+    /// Requests that were made.
+    pub requested: u64,
+    /// Deliveries that ended as dead letters.
+    pub dead_lettered: u64,
+    /// By handler name.
+    pub handlers: BTreeMap<String, HandlerMetrics>,
+}
+
+/// The counters that belong to no single handler.
+#[derive(Default)]
+pub(crate) struct Totals {
+    pub(crate) published: AtomicU64,
+    pub(crate) unheard: AtomicU64,
+    pub(crate) requested: AtomicU64,
+    pub(crate) dead_lettered: AtomicU64,
+}
+
+impl Totals {
+    pub(crate) fn snapshot(&self, handlers: BTreeMap<String, HandlerMetrics>) -> MetricsSnapshot {
+        MetricsSnapshot {
+            published: self.published.load(Relaxed),
+            unheard: self.unheard.load(Relaxed),
+            requested: self.requested.load(Relaxed),
+            dead_lettered: self.dead_lettered.load(Relaxed),
+            handlers,
+        }
+    }
+}
+
+/// The live counters of one handler.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) processed: AtomicU64,
+    pub(crate) errors: AtomicU64,
+    pub(crate) retries: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+    pub(crate) restarts: AtomicU64,
+    pub(crate) in_flight: AtomicU64,
+    busy_us: AtomicU64,
+    durations: OnceLock<Box<Histogram>>,
+    last_error: Mutex<Option<LastError>>,
+}
+
+impl Counters {
+    /// Counts one finished delivery.
+    pub(crate) fn record(&self, took: Duration, error: Option<LastError>) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.processed.fetch_add(1, Relaxed);
+        self.busy_us.fetch_add(micros, Relaxed);
+        self.durations.get_or_init(Box::default).record(micros);
+        if let Some(error) = error {
+            self.errors.fetch_add(1, Relaxed);
+            *self.last_error.lock() = Some(error);
+        }
+    }
+
+    pub(crate) fn snapshot(
+        &self,
+        status: HandlerStatus,
+        queue_depth: usize,
+        queue_max: usize,
+    ) -> HandlerMetrics {
+        let processed = self.processed.load(Relaxed);
+        let quantile = |q| {
+            let micros = self
+                .durations
+                .get()
+                .map_or(0, |durations| durations.quantile(q));
+            to_millis(micros, 1)
+        };
+        HandlerMetrics {
+            processed,
+            errors: self.errors.load(Relaxed),
+            retries: self.retries.load(Relaxed),
+            dropped: self.dropped.load(Relaxed),
+            restarts: self.restarts.load(Relaxed),
+            avg_ms: to_millis(self.busy_us.load(Relaxed), processed),
+            p50_ms: quantile(0.50),
+            p95_ms: quantile(0.95),
+            p99_ms: quantile(0.99),
+            queue_depth,
+            queue_max,
+            in_flight: self.in_flight.load(Relaxed),
+            status,
+            last_error: self.last_error.lock().clone(),
+        }
+    }
+}
+
+/// Microseconds, shared by `count` deliveries, as milliseconds with three digits.
+#[allow(clippy::cast_precision_loss)] // exact up to 285 years of microseconds
+fn to_millis(micros: u64, count: u64) -> f64 {
+    (micros as f64 / count.max(1) as f64).round() / 1000.0
+}
+
+/// Eight linear steps in each power of two, as in Gil Tene's `HdrHistogram`; 1 µs to 36 min.
+const STEPS: u32 = 8;
+const BUCKETS: usize = 240;
+
+/// Durations in microseconds, counted by size.
+struct Histogram([AtomicU32; BUCKETS]);
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self([const { AtomicU32::new(0) }; BUCKETS])
+    }
+}
+
+impl Histogram {
+    fn record(&self, micros: u64) {
+        self.0[Self::bucket(micros)].fetch_add(1, Relaxed);
+    }
+
+    fn bucket(micros: u64) -> usize {
+        if micros < u64::from(STEPS) {
+            return usize::try_from(micros).unwrap_or_default();
+        }
+        let octave = micros.ilog2() - STEPS.ilog2();
+        let step = usize::try_from(micros >> octave).unwrap_or_default();
+        (octave as usize * STEPS as usize + step).min(BUCKETS - 1)
+    }
+
+    /// The largest duration that falls into a bucket.
+    fn upper(bucket: usize) -> u64 {
+        let (bucket, steps) = (bucket as u64, u64::from(STEPS));
+        if bucket < 2 * steps {
+            return bucket;
+        }
+        let octave = bucket / steps - 1;
+        ((bucket % steps + steps + 1) << octave) - 1
+    }
+
+    fn quantile(&self, q: f64) -> u64 {
+        let counts: Vec<u64> = self
+            .0
+            .iter()
+            .map(|count| count.load(Relaxed).into())
+            .collect();
+        let total: u64 = counts.iter().sum();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // q is within 0..=1
+        #[allow(clippy::cast_precision_loss)] // a rank need not be exact beyond 2^52
+        let wanted = (total as f64 * q).ceil() as u64;
+        let mut seen = 0;
+        let reached = |count: &u64| {
+            seen += count;
+            seen >= wanted
+        };
+        counts
+            .iter()
+            .position(reached)
+            .filter(|_| total > 0)
+            .map_or(0, Self::upper)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_duration_lies_within_its_bucket() {
+        for micros in (0..100_000).chain([1_000_000, 60_000_000]) {
+            let bucket = Histogram::bucket(micros);
+            let upper = Histogram::upper(bucket);
+            assert!(
+                micros <= upper,
+                "{micros} is above its bucket's end {upper}"
+            );
+            assert!(
+                upper <= micros + micros / 8,
+                "{micros} is reported as {upper}"
+            );
+        }
+    }
+
+    #[test]
+    fn quantiles_follow_the_ranks() {
+        let histogram = Histogram::default();
+        assert_eq!(histogram.quantile(0.99), 0, "nothing was recorded");
+        (1..=100).for_each(|micros| histogram.record(micros));
+        assert!((50..=56).contains(&histogram.quantile(0.50)));
+        assert!((99..=111).contains(&histogram.quantile(0.99)));
+    }
+}

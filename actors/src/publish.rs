@@ -1,0 +1,264 @@
+//! The builder behind `bus.publish(event)`: who publishes, in which chain, and what is written on
+//! the envelope.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::chain::{Chain, Parcel};
+use crate::envelope::{Envelope, Identity, Label, Metadata};
+use crate::error::PublishError;
+use crate::event::{Event, EventId, TraceId};
+use crate::router::{Origin, Router};
+
+/// An event about to be published: `.await` it, or refuse to wait with [`try_now`](Self::try_now).
+///
+/// # Cancel safety
+/// Dropped before it is ready, handlers whose queue had room may have the event already while
+/// others do not.
+#[must_use = "nothing is published until it is awaited"]
+pub struct Publish<E> {
+    event: Arc<E>,
+    address: Address,
+}
+
+/// Where an event comes from and what its chain has in common.
+#[derive(Clone)]
+pub(crate) struct Address {
+    router: Arc<Router>,
+    source: Arc<str>,
+    /// The event that is being handled, when a handler publishes.
+    parent: Option<Parent>,
+    trace_id: Option<TraceId>,
+    identity: Option<Identity>,
+    tenant: Option<String>,
+    headers: Vec<(String, String)>,
+}
+
+/// The place in a chain from which a handler publishes.
+#[derive(Clone)]
+pub(crate) struct Parent {
+    pub(crate) metadata: Arc<Metadata>,
+    pub(crate) id: EventId,
+    pub(crate) hops: u16,
+}
+
+impl Address {
+    pub(crate) fn outside(router: &Arc<Router>, source: &Arc<str>) -> Self {
+        Self::new(router, source, None)
+    }
+
+    pub(crate) fn inside(router: &Arc<Router>, handler: &Arc<str>, parent: Parent) -> Self {
+        Self::new(router, handler, Some(parent))
+    }
+
+    fn new(router: &Arc<Router>, source: &Arc<str>, parent: Option<Parent>) -> Self {
+        let (router, source) = (Arc::clone(router), Arc::clone(source));
+        let (trace_id, identity, tenant, headers) = (None, None, None, Vec::new());
+        Self {
+            router,
+            source,
+            parent,
+            trace_id,
+            identity,
+            tenant,
+            headers,
+        }
+    }
+
+    pub(crate) fn router(&self) -> &Arc<Router> {
+        &self.router
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        if self.parent.is_some() {
+            Origin::Chain
+        } else {
+            Origin::Outside
+        }
+    }
+
+    /// What is left of the chain's deadline, or `limit` when that is shorter.
+    pub(crate) fn patience(&self, limit: Duration) -> Duration {
+        let left = self
+            .parent
+            .as_ref()
+            .and_then(|parent| parent.metadata.remaining());
+        left.map_or(limit, |left| left.min(limit))
+    }
+
+    /// Seals the event; `deadline` is set when somebody waits for what comes of it.
+    pub(crate) fn seal<E: Event>(self, event: Arc<E>, deadline: Option<Instant>) -> Envelope {
+        let clock = &self.router.clock;
+        let id = clock.event_id();
+        let timestamp = clock.now();
+        let (hops, causation_id) = self
+            .parent
+            .as_ref()
+            .map_or((0, None), |p| (p.hops, Some(p.id)));
+        let metadata = self.metadata(id, deadline);
+        let source = self.source;
+        Envelope::new(
+            event,
+            Label {
+                id,
+                metadata,
+                causation_id,
+                source,
+                timestamp,
+                hops,
+            },
+        )
+    }
+
+    /// The parent's metadata when nothing changes, else a changed copy.
+    fn metadata(&self, id: EventId, deadline: Option<Instant>) -> Arc<Metadata> {
+        let untouched = self.trace_id.is_none()
+            && self.identity.is_none()
+            && self.tenant.is_none()
+            && self.headers.is_empty()
+            && deadline.is_none();
+        let mut metadata = match &self.parent {
+            Some(parent) if untouched => return Arc::clone(&parent.metadata),
+            Some(parent) => Metadata::clone(&parent.metadata),
+            None => Metadata {
+                trace_id: self
+                    .trace_id
+                    .unwrap_or_else(|| self.router.clock.trace_id()),
+                correlation_id: id,
+                identity: None,
+                tenant: None,
+                headers: [].into(),
+                deadline: None,
+            },
+        };
+        metadata.deadline = deadline.or(metadata.deadline);
+        metadata.identity = self.identity.clone().or(metadata.identity);
+        metadata.tenant = self.tenant.clone().or(metadata.tenant);
+        metadata.headers.extend(self.headers.iter().cloned());
+        Arc::new(metadata)
+    }
+}
+
+/// The setters that publishing and requesting share.
+macro_rules! address_setters {
+    () => {
+        /// Continues the trace of a caller outside. Within a handler the chain's own trace stays.
+        pub fn trace_id(mut self, trace_id: $crate::event::TraceId) -> Self {
+            self.address = self.address.with_trace_id(trace_id);
+            self
+        }
+
+        /// Says on whose behalf, as the server established it.
+        pub fn identity(mut self, identity: $crate::envelope::Identity) -> Self {
+            self.address = self.address.with_identity(identity);
+            self
+        }
+
+        /// Says for which customer of the application.
+        pub fn tenant(mut self, tenant: impl Into<String>) -> Self {
+            self.address = self.address.with_tenant(tenant.into());
+            self
+        }
+
+        /// Adds a header that travels through the whole chain.
+        pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+            self.address = self.address.with_header(name.into(), value.into());
+            self
+        }
+
+        /// Says who publishes, for the event log.
+        pub fn source(mut self, source: impl Into<std::sync::Arc<str>>) -> Self {
+            self.address = self.address.with_source(source.into());
+            self
+        }
+    };
+}
+pub(crate) use address_setters;
+
+impl Address {
+    pub(crate) fn with_trace_id(mut self, trace_id: TraceId) -> Self {
+        if self.parent.is_none() {
+            self.trace_id = Some(trace_id);
+        }
+        self
+    }
+
+    pub(crate) fn with_identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    pub(crate) fn with_tenant(mut self, tenant: String) -> Self {
+        self.tenant = Some(tenant);
+        self
+    }
+
+    pub(crate) fn with_header(mut self, name: String, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(crate) fn with_source(mut self, source: Arc<str>) -> Self {
+        self.source = source;
+        self
+    }
+}
+
+impl<E: Event> Publish<E> {
+    pub(crate) fn new(address: Address, event: E) -> Self {
+        Self {
+            event: Arc::new(event),
+            address,
+        }
+    }
+
+    address_setters!();
+
+    /// Publishes to every handler of the event, or to none when the queue of one is full.
+    ///
+    /// # Errors
+    /// [`PublishError::Full`] names the handler; all other errors as for waiting.
+    pub fn try_now(self) -> Result<(), PublishError> {
+        let router = Arc::clone(self.address.router());
+        router.try_publish(&self.into_parcel(None).0)
+    }
+
+    /// Publishes; `chain` is told when all that followed has ended.
+    pub(crate) async fn tracked(
+        self,
+        track: impl FnOnce(&Router, &Envelope) -> Arc<Chain>,
+    ) -> Result<(), PublishError> {
+        let router = Arc::clone(self.address.router());
+        let origin = self.address.origin();
+        let (mut parcel, _) = self.into_parcel(None);
+        parcel.chain = Some(track(&router, &parcel.envelope));
+        router.publish(parcel, origin).await
+    }
+
+    fn into_parcel(self, deadline: Option<Instant>) -> (Parcel, Origin) {
+        let origin = self.address.origin();
+        let envelope = self.address.seal(self.event, deadline);
+        (
+            Parcel {
+                envelope,
+                chain: None,
+                rank: 0,
+            },
+            origin,
+        )
+    }
+}
+
+impl<E: Event> IntoFuture for Publish<E> {
+    type Output = Result<(), PublishError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let router = Arc::clone(self.address.router());
+        let (parcel, origin) = self.into_parcel(None);
+        Box::pin(async move { router.publish(parcel, origin).await })
+    }
+}

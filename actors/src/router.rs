@@ -1,0 +1,447 @@
+//! Moves envelopes into the queues of the handlers that the routing table names. Everything that
+//! the parts of one runtime share hangs here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::chain::Parcel;
+use crate::clock::{Clock, secs};
+use crate::dead_letter::{DeadLetter, DeadLetters, DeadReason};
+use crate::envelope::Envelope;
+use crate::error::{PublishError, RequestError};
+use crate::event_log::{EventLog, EventRecord};
+use crate::metrics::{HandlerStatus, Totals};
+use crate::phase::{Phase, PhaseCell};
+use crate::policy::Overflow;
+use crate::queue::{Closed, Room};
+use crate::table::{Seat, Table};
+
+/// Limits and defaults of one runtime.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    pub(crate) queue_max: usize,
+    pub(crate) handler_timeout: Duration,
+    pub(crate) request_timeout: Duration,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) event_log_max: usize,
+    pub(crate) dead_letters_max: usize,
+    pub(crate) schedules_max: usize,
+    pub(crate) hops_max: u16,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queue_max: 1024,
+            handler_timeout: secs(30),
+            request_timeout: secs(30),
+            drain_timeout: secs(5),
+            event_log_max: 200,
+            dead_letters_max: 1000,
+            schedules_max: 1024,
+            hops_max: 64,
+        }
+    }
+}
+
+pub(crate) struct Router {
+    pub(crate) clock: Clock,
+    pub(crate) limits: Limits,
+    pub(crate) phase: Arc<PhaseCell>,
+    pub(crate) totals: Totals,
+    pub(crate) event_log: EventLog,
+    pub(crate) dead_letters: DeadLetters,
+    pub(crate) live: Live,
+    pub(crate) tap: Tap,
+    table: ArcSwap<Table>,
+}
+
+/// Who publishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A client, a session, the scheduler.
+    Outside,
+    /// A handler at work.
+    Chain,
+}
+
+/// Sees each published event; for tests.
+pub(crate) type Tap = Option<Box<dyn Fn(&Envelope) + Send + Sync>>;
+
+/// Deliveries that are accepted and not finished.
+#[derive(Default)]
+pub(crate) struct Live {
+    count: AtomicUsize,
+    quiet: Notify,
+}
+
+impl Live {
+    fn begin(&self) {
+        self.count.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn end(&self) {
+        if self.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.quiet.notify_waiters();
+        }
+    }
+
+    /// Waits until nothing is queued or in work.
+    pub(crate) async fn quiet(&self) {
+        loop {
+            let quiet = self.quiet.notified();
+            if self.count.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            quiet.await;
+        }
+    }
+}
+
+impl Router {
+    pub(crate) fn new(limits: Limits, seed: Option<u64>, tap: Tap) -> Self {
+        Self {
+            clock: Clock::new(seed),
+            phase: Arc::default(),
+            totals: Totals::default(),
+            event_log: EventLog::new(limits.event_log_max),
+            dead_letters: DeadLetters::new(limits.dead_letters_max),
+            live: Live::default(),
+            tap,
+            table: ArcSwap::default(),
+            limits,
+        }
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.phase.get() == Phase::Running
+    }
+
+    pub(crate) fn table(&self) -> Arc<Table> {
+        self.table.load_full()
+    }
+
+    pub(crate) fn set_table(&self, table: Table) {
+        self.table.store(Arc::new(table));
+    }
+
+    /// Publishes, waiting for room where the policy says so. A draining runtime takes events only
+    /// from within its chains.
+    ///
+    /// # Cancel safety
+    /// Dropped while it waits, the handlers that had room have the event and the others do not.
+    pub(crate) async fn publish(&self, parcel: Parcel, from: Origin) -> Result<(), PublishError> {
+        self.admit(&parcel, from)?;
+        let table = self.table();
+        let Some(route) = table.route(parcel.envelope.name()) else {
+            self.unheard(&parcel.envelope);
+            return Ok(());
+        };
+        let rejecting = route
+            .targets()
+            .filter(|seat| seat.policy.overflow == Overflow::Reject);
+        let mut reserved = self.reserve(rejecting, &parcel)?;
+        let mut full = Vec::new();
+        for seat in route.targets() {
+            if let Some(room) = reserved.pop_if_of(seat) {
+                self.put(seat, parcel.clone(), |parcel| room.push(parcel))?;
+            } else if !self.offer(seat, &parcel)? {
+                full.push(seat);
+            }
+        }
+        for seat in full {
+            self.wait_and_put(seat, parcel.clone()).await?;
+        }
+        Ok(())
+    }
+
+    /// Publishes what a handler put out. Each subscriber gets it or a dead letter: a full queue is
+    /// waited for, but no longer than a handler may take, or two handlers that feed each other
+    /// could wait for ever.
+    pub(crate) async fn publish_onward(&self, parcel: Parcel) {
+        if let Err(refused) = self.admit(&parcel, Origin::Chain) {
+            self.bury_refused(&parcel, refused);
+            return;
+        }
+        let table = self.table();
+        let Some(route) = table.route(parcel.envelope.name()) else {
+            self.unheard(&parcel.envelope);
+            return;
+        };
+        // Refused only at shutdown, where each chain tells its requester when it is dropped.
+        let full = |seat: &&Arc<Seat>| !self.offer(seat, &parcel).unwrap_or(true);
+        for seat in route.targets().filter(full).collect::<Vec<_>>() {
+            let patience = match seat.policy.overflow {
+                Overflow::Reject => Duration::ZERO,
+                _ => self.limits.handler_timeout,
+            };
+            let put = self.wait_and_put(seat, parcel.clone());
+            if timeout(patience, put).await.is_err() {
+                self.fail_full(&parcel, seat);
+                self.bury(&parcel, &seat.handler, DeadReason::Full, 0);
+            }
+        }
+    }
+
+    /// Publishes from outside to all handlers, or to none when one of them has no room.
+    pub(crate) fn try_publish(&self, parcel: &Parcel) -> Result<(), PublishError> {
+        self.admit(parcel, Origin::Outside)?;
+        let table = self.table();
+        let Some(route) = table.route(parcel.envelope.name()) else {
+            self.unheard(&parcel.envelope);
+            return Ok(());
+        };
+        let refusing =
+            |seat: &&Arc<Seat>| matches!(seat.policy.overflow, Overflow::Wait | Overflow::Reject);
+        let mut reserved = self.reserve(route.targets().filter(refusing), parcel)?;
+        for seat in route.targets() {
+            if let Some(room) = reserved.pop_if_of(seat) {
+                self.put(seat, parcel.clone(), |parcel| room.push(parcel))?;
+            } else {
+                self.offer(seat, parcel)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a declined event to the next handler in line; `false` when there is none.
+    pub(crate) async fn pass_on(&self, mut parcel: Parcel) -> bool {
+        parcel.rank += 1;
+        let table = self.table();
+        let next = table
+            .route(parcel.envelope.name())
+            .and_then(|r| r.line.get(parcel.rank));
+        let Some(seat) = next else { return false };
+        // Refused only at shutdown, where each chain tells its requester when it is dropped.
+        if !self.offer(seat, &parcel).unwrap_or(true) {
+            let _ = self.wait_and_put(seat, parcel).await;
+        }
+        true
+    }
+
+    /// Keeps an event that a handler did not handle.
+    pub(crate) fn bury(&self, parcel: &Parcel, handler: &str, reason: DeadReason, attempts: u32) {
+        self.totals.dead_lettered.fetch_add(1, Ordering::Relaxed);
+        let envelope = parcel.envelope.clone();
+        tracing::warn!(
+            handler, event = envelope.name(), trace_id = %envelope.trace_id(),
+            attempts, %reason, "dead letter"
+        );
+        let (handler, at) = (handler.to_owned(), self.clock.now());
+        let letter = DeadLetter {
+            envelope,
+            handler,
+            reason,
+            attempts,
+            at,
+        };
+        if let Some(lost) = self.dead_letters.push(letter) {
+            tracing::error!(
+                handler = lost.handler, event = lost.envelope.name(),
+                trace_id = %lost.envelope.trace_id(), "dead letter discarded, their ring is full"
+            );
+        }
+    }
+
+    /// A handler that takes no events got one: it is dead, unless the runtime has stopped.
+    pub(crate) fn bury_unavailable(
+        &self,
+        parcel: &Parcel,
+        seat: &Seat,
+    ) -> Result<(), PublishError> {
+        let (event, trace_id) = (parcel.envelope.name(), parcel.envelope.trace_id());
+        if self.phase.get() == Phase::Stopped {
+            return Err(PublishError::Shutdown { event });
+        }
+        let handler = seat.handler.to_string();
+        parcel.fail(RequestError::Unavailable {
+            event,
+            handler,
+            trace_id,
+        });
+        self.bury(parcel, &seat.handler, DeadReason::Unavailable, 0);
+        Ok(())
+    }
+
+    fn bury_refused(&self, parcel: &Parcel, refused: PublishError) {
+        parcel.fail(RequestError::not_accepted(
+            refused.clone(),
+            parcel.envelope.trace_id(),
+        ));
+        self.bury(
+            parcel,
+            parcel.envelope.source(),
+            DeadReason::Refused(refused),
+            0,
+        );
+    }
+
+    fn admit(&self, parcel: &Parcel, from: Origin) -> Result<(), PublishError> {
+        let (event, hops) = (parcel.envelope.name(), parcel.envelope.hops());
+        let closes_at = match from {
+            Origin::Outside => Phase::Draining,
+            Origin::Chain => Phase::Stopped,
+        };
+        if self.phase.get() >= closes_at {
+            return Err(PublishError::Shutdown { event });
+        }
+        if hops > self.limits.hops_max {
+            return Err(PublishError::TooManyHops { event, hops });
+        }
+        let table = self.table.load();
+        if let Some(known) = table.event_type(event)
+            && known.type_id != parcel.envelope.type_id()
+        {
+            return Err(PublishError::TypeClash {
+                event,
+                registered: known.type_name,
+            });
+        }
+        self.totals.published.fetch_add(1, Ordering::Relaxed);
+        if let Some(tap) = &self.tap {
+            tap(&parcel.envelope);
+        }
+        Ok(())
+    }
+
+    /// Room in the queue of each of these seats, or in none.
+    fn reserve<'t>(
+        &self,
+        seats: impl Iterator<Item = &'t Arc<Seat>>,
+        parcel: &Parcel,
+    ) -> Result<Reserved<'t>, PublishError> {
+        let mut rooms = Vec::new();
+        for seat in seats.filter(|seat| takes_events(seat)) {
+            let room = seat.queue.try_reserve().ok_or_else(|| PublishError::Full {
+                event: parcel.envelope.name(),
+                handler: seat.handler.to_string(),
+                queue_max: seat.queue.max(),
+            })?;
+            rooms.push((seat.id, room));
+        }
+        rooms.reverse();
+        Ok(Reserved(rooms))
+    }
+
+    /// Puts the parcel into the seat's queue or does what its policy says; `false` when the policy
+    /// is to wait for room.
+    fn offer(&self, seat: &Arc<Seat>, parcel: &Parcel) -> Result<bool, PublishError> {
+        let parcel = parcel.clone();
+        if !takes_events(seat) {
+            self.bury_unavailable(&parcel, seat)?;
+        } else if seat.policy.overflow == Overflow::DropOldest {
+            self.put(seat, parcel, |parcel| {
+                if let Some(oldest) = seat.queue.push_over_oldest(parcel)? {
+                    self.live.end();
+                    self.dropped(&oldest, seat);
+                }
+                Ok(())
+            })?;
+        } else if let Some(room) = seat.queue.try_reserve() {
+            self.put(seat, parcel, |parcel| room.push(parcel))?;
+        } else if seat.policy.overflow == Overflow::DropNewest {
+            self.dropped(&parcel, seat);
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    async fn wait_and_put(&self, seat: &Arc<Seat>, parcel: Parcel) -> Result<(), PublishError> {
+        self.live.begin();
+        let mut guard = LiveGuard {
+            live: &self.live,
+            armed: true,
+        };
+        match seat.queue.push(parcel).await {
+            Ok(()) => {
+                guard.armed = false;
+                Ok(())
+            }
+            Err(closed) => self.bury_unavailable(&closed.0, seat),
+        }
+    }
+
+    /// Counts the parcel as live before the host can see it.
+    fn put(
+        &self,
+        seat: &Arc<Seat>,
+        parcel: Parcel,
+        push: impl FnOnce(Parcel) -> Result<(), Closed<Parcel>>,
+    ) -> Result<(), PublishError> {
+        self.live.begin();
+        push(parcel).or_else(|closed| {
+            self.live.end();
+            self.bury_unavailable(&closed.0, seat)
+        })
+    }
+
+    fn dropped(&self, parcel: &Parcel, seat: &Seat) {
+        seat.counters.dropped.fetch_add(1, Ordering::Relaxed);
+        self.fail_full(parcel, seat);
+    }
+
+    fn fail_full(&self, parcel: &Parcel, seat: &Seat) {
+        parcel.fail(RequestError::Full {
+            event: parcel.envelope.name(),
+            handler: seat.handler.to_string(),
+            queue_max: seat.queue.max(),
+            trace_id: parcel.envelope.trace_id(),
+        });
+    }
+
+    fn unheard(&self, envelope: &Envelope) {
+        self.totals.unheard.fetch_add(1, Ordering::Relaxed);
+        if self.event_log.is_enabled() {
+            self.event_log.push(EventRecord {
+                ts: self.clock.now(),
+                event_type: envelope.name(),
+                event_id: envelope.id(),
+                trace_id: envelope.trace_id(),
+                source: envelope.source().to_owned(),
+                handler: String::new(),
+                duration_ms: 0.0,
+                ok: true,
+                error: None,
+                attempts: 0,
+            });
+        }
+    }
+}
+
+fn takes_events(seat: &Seat) -> bool {
+    !matches!(seat.status(), HandlerStatus::Down | HandlerStatus::Ended)
+}
+
+/// Reserved rooms by seat, the next one last.
+struct Reserved<'t>(Vec<(u64, Room<'t, Parcel>)>);
+
+impl<'t> Reserved<'t> {
+    fn pop_if_of(&mut self, seat: &Seat) -> Option<Room<'t, Parcel>> {
+        let (id, _) = self.0.last()?;
+        if *id == seat.id {
+            self.0.pop().map(|(_, room)| room)
+        } else {
+            None
+        }
+    }
+}
+
+/// Takes back the count of a parcel that was never put.
+struct LiveGuard<'r> {
+    live: &'r Live,
+    armed: bool,
+}
+
+impl Drop for LiveGuard<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.live.end();
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! A handler before it runs: the factory of its actor, the events it takes, and its policy.
+
+use std::sync::Arc;
+
+use actix::{Actor, Context, Handler};
+use parking_lot::Mutex;
+
+use crate::event::Event;
+use crate::failed::Failed;
+use crate::handler::{Delivery, EventHandler, Shell};
+use crate::host::{self, HostPlan};
+use crate::instance::Factory;
+use crate::output::{Output, Outputs};
+use crate::policy::Policy;
+use crate::router::Router;
+use crate::supervisor::Hire;
+use crate::table::{EventType, Seat};
+use crate::work::Feed;
+
+/// How many deliveries a short-form handler has in work at once, unless its policy says otherwise.
+const SHORT_FORM_CONCURRENCY: usize = 64;
+
+/// An actix actor as a handler: the full form, with state, timers and `&mut self`.
+///
+/// All events that it takes wait in one queue, so that it sees them in the order in which they were
+/// published, across their types.
+///
+/// ```
+/// use actix::prelude::*;
+/// use callboard_actors::{Delivery, Event, HandlerResult, Subscriber};
+/// # #[derive(Clone, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+/// # struct UserCreated {}
+/// # impl Event for UserCreated { const NAME: &'static str = "user.created"; }
+/// #[derive(Default)]
+/// struct Census {
+///     seen: u64,
+/// }
+///
+/// impl Actor for Census {
+///     type Context = Context<Self>;
+/// }
+///
+/// impl Handler<Delivery<UserCreated>> for Census {
+///     type Result = HandlerResult<()>;
+///
+///     fn handle(&mut self, _: Delivery<UserCreated>, _: &mut Context<Self>) -> Self::Result {
+///         self.seen += 1;
+///         Ok(())
+///     }
+/// }
+///
+/// let census = Subscriber::new(Census::default).on::<UserCreated, ()>();
+/// ```
+#[must_use = "a subscriber does nothing until it is mounted"]
+pub struct Subscriber<A: Actor> {
+    name: String,
+    factory: Factory<A>,
+    feeds: Vec<Feed<A>>,
+    error_facts: Vec<EventType>,
+    outputs: Outputs,
+    policy: Policy,
+    concurrency: usize,
+}
+
+impl<A: Actor<Context = Context<A>>> Subscriber<A> {
+    /// A handler whose actor is built by `factory`, again at each restart.
+    pub fn new(factory: impl FnMut() -> A + Send + 'static) -> Self {
+        Self {
+            name: short_name(std::any::type_name::<A>()),
+            factory: Arc::new(Mutex::new(factory)),
+            feeds: Vec::new(),
+            error_facts: Vec::new(),
+            outputs: Outputs::default(),
+            policy: Policy::default(),
+            concurrency: 1,
+        }
+    }
+
+    /// Subscribes to the events `E`, and publishes what the actor answers, an `O`.
+    pub fn on<E: Event, O: Output>(mut self) -> Self
+    where
+        A: Handler<Delivery<E, O>>,
+    {
+        self.feeds.push(Feed::of::<E, O>());
+        self.error_facts.push(EventType::of::<Failed<E>>());
+        O::declare(&mut self.outputs);
+        self
+    }
+
+    /// Declares an event that the actor publishes with `ctx.publish`, so that the graph shows it.
+    pub fn publishes<E: Event>(mut self) -> Self {
+        self.outputs.0.push(EventType::of::<E>());
+        self
+    }
+
+    /// Sets the name; by default that of the actor's type.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets the policy.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+}
+
+impl<H: EventHandler> Subscriber<Shell<H>> {
+    /// The short form, on top of the full one.
+    pub(crate) fn of_handler(handler: H) -> Self {
+        let policy = handler.policy();
+        let factory = move || Shell::new(handler.clone());
+        let mut subscriber = Self::new(factory)
+            .on::<H::Input, H::Output>()
+            .policy(policy);
+        subscriber.name = short_name(std::any::type_name::<H>());
+        subscriber.concurrency = SHORT_FORM_CONCURRENCY;
+        subscriber
+    }
+}
+
+/// A subscriber with the type of its actor erased.
+pub(crate) struct HandlerSpec {
+    pub(crate) name: String,
+    pub(crate) inputs: Vec<EventType>,
+    pub(crate) outputs: Vec<EventType>,
+    pub(crate) error_facts: Vec<EventType>,
+    pub(crate) policy: Policy,
+    pub(crate) hire: Box<dyn FnOnce(Arc<Router>, Arc<Seat>) -> Hire + Send>,
+}
+
+impl<A: Actor<Context = Context<A>>> From<Subscriber<A>> for HandlerSpec {
+    fn from(subscriber: Subscriber<A>) -> Self {
+        let Subscriber {
+            name,
+            factory,
+            feeds,
+            error_facts,
+            outputs,
+            policy,
+            concurrency,
+        } = subscriber;
+        let concurrency = policy.concurrency.unwrap_or(concurrency);
+        let inputs = feeds.iter().map(|feed| feed.input).collect();
+        let hire = move |router, seat| -> Hire {
+            let plan = HostPlan {
+                router,
+                seat,
+                factory,
+                feeds,
+                concurrency,
+            };
+            Box::new(move |supervisor| host::start(plan, supervisor))
+        };
+        let (outputs, hire) = (outputs.0, Box::new(hire));
+        Self {
+            name,
+            inputs,
+            outputs,
+            error_facts,
+            policy,
+            hire,
+        }
+    }
+}
+
+/// The last part of a type's path, without its parameters: `a::b::Register<c::D>` is `Register`.
+fn short_name(path: &str) -> String {
+    let plain = path.split('<').next().unwrap_or(path);
+    plain.rsplit("::").next().unwrap_or(plain).to_owned()
+}

@@ -1,0 +1,178 @@
+//! A bus for tests: real queues and real actors in virtual time, and a record of all that was
+//! published.
+
+use std::cell::Cell;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::runtime::{Handle, Id};
+
+use crate::bus::Bus;
+use crate::dead_letter::DeadLetter;
+use crate::domain::Domain;
+use crate::envelope::Envelope;
+use crate::error::PublishError;
+use crate::event::Event;
+use crate::graph::StartError;
+use crate::runtime::{Runtime, RuntimeBuilder};
+
+/// A running bus in virtual time: whenever nothing can go on, the clock jumps to the next timer.
+///
+/// It dereferences to its [`Bus`].
+#[derive(Clone, Debug)]
+pub struct TestBus {
+    runtime: Runtime,
+    record: Arc<Mutex<Vec<Envelope>>>,
+}
+
+/// What followed from one published event, once everything was quiet.
+#[derive(Clone, Debug)]
+pub struct Tracked {
+    envelopes: Vec<Envelope>,
+    dead_letters: Vec<DeadLetter>,
+}
+
+/// Events of one type, in the order in which they were published.
+#[derive(Clone, Debug)]
+pub struct Found<E>(Vec<Arc<E>>);
+
+/// How many published events one [`TestBus`] records.
+const RECORD_MAX: usize = 100_000;
+
+impl TestBus {
+    /// Starts the domains, seeded, in virtual time.
+    ///
+    /// # Errors
+    /// All faults of the graph.
+    ///
+    /// # Panics
+    /// Outside an actix system.
+    pub async fn start(domains: impl IntoIterator<Item = Domain>) -> Result<Self, StartError> {
+        let builder = domains
+            .into_iter()
+            .fold(Runtime::new(), RuntimeBuilder::mount);
+        Self::start_with(builder).await
+    }
+
+    /// Starts a runtime with settings of its own, seeded, in virtual time.
+    ///
+    /// # Errors
+    /// All faults of the graph.
+    ///
+    /// # Panics
+    /// Outside an actix system.
+    pub async fn start_with(builder: RuntimeBuilder) -> Result<Self, StartError> {
+        pause_time();
+        let record = Arc::new(Mutex::new(Vec::new()));
+        let write = Arc::clone(&record);
+        let tap = move |envelope: &Envelope| {
+            let mut record = write.lock();
+            if record.len() < RECORD_MAX {
+                record.push(envelope.clone());
+            }
+        };
+        let runtime = builder.seed(0).tap(Some(Box::new(tap))).start().await?;
+        Ok(Self { runtime, record })
+    }
+
+    /// The runtime, for its graph and for stopping it.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Publishes, and returns when nothing is queued or in work any more, timers of retries
+    /// included.
+    ///
+    /// # Errors
+    /// As for publishing.
+    pub async fn publish_tracked<E: Event>(&self, event: E) -> Result<Tracked, PublishError> {
+        let (published, dead) = (self.record.lock().len(), self.dead_letters().len());
+        self.publish(event).await?;
+        self.quiet().await;
+        Ok(Tracked {
+            envelopes: self.record.lock()[published..].to_vec(),
+            dead_letters: self.dead_letters().split_off(dead),
+        })
+    }
+
+    /// Waits until nothing is queued or in work.
+    pub async fn quiet(&self) {
+        self.runtime.quiet().await;
+    }
+
+    /// All events of one type that were published so far.
+    pub fn published<E: Event>(&self) -> Found<E> {
+        Found(
+            self.record
+                .lock()
+                .iter()
+                .filter_map(Envelope::event)
+                .collect(),
+        )
+    }
+}
+
+impl Deref for TestBus {
+    type Target = Bus;
+
+    fn deref(&self) -> &Bus {
+        &self.runtime
+    }
+}
+
+impl Tracked {
+    /// The events of one type that were published.
+    pub fn published<E: Event>(&self) -> Found<E> {
+        Found(self.envelopes.iter().filter_map(Envelope::event).collect())
+    }
+
+    /// The names of all events that were published, in order.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.envelopes.iter().map(Envelope::name).collect()
+    }
+
+    /// What nobody could handle.
+    pub fn dead_letters(&self) -> &[DeadLetter] {
+        &self.dead_letters
+    }
+}
+
+impl<E: Event> Found<E> {
+    /// The only one.
+    ///
+    /// # Panics
+    /// When there is none, or more than one.
+    pub fn one(&self) -> &E {
+        match &self.0[..] {
+            [one] => one,
+            all => panic!(
+                "one `{}` was expected, {} were published",
+                E::NAME,
+                all.len()
+            ),
+        }
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &[Arc<E>] {
+        &self.0
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+thread_local! {
+    static PAUSED: Cell<Option<Id>> = const { Cell::new(None) };
+}
+
+/// Pauses tokio's clock, once for each tokio runtime: a second time would panic.
+fn pause_time() {
+    let current = Handle::current().id();
+    if PAUSED.replace(Some(current)) != Some(current) {
+        tokio::time::pause();
+    }
+}

@@ -1,0 +1,677 @@
+//! Settings: which source wins, what is refused, and what a refusal says and hides.
+
+use std::any::type_name;
+use std::ffi::OsStr;
+#[cfg(unix)]
+use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
+use std::time::Duration;
+use std::{env, fs};
+
+use callboard::settings::{
+    BusSettings, DbSettings, LogFormat, LogSettings, ServerSettings, Settings, SettingsFault,
+    SettingsOrigin, WsSettings,
+};
+use secrecy::ExposeSecret;
+
+const IN_CHILD: &str = "CALLBOARD_TEST_IN_CHILD";
+
+/// Runs `check` in a process of its own, with these variables and this `.env`.
+///
+/// The process is this test again, which therefore calls this once: environment and working
+/// directory belong to a whole process, so that tests beside each other could not each have theirs.
+fn in_process<F: Fn()>(vars: &[(&str, &OsStr)], env_file: Option<&[u8]>, check: F) {
+    if env::var_os(IN_CHILD).is_some() {
+        return check();
+    }
+    let directory = tempfile::tempdir().unwrap();
+    if let Some(text) = env_file {
+        fs::write(directory.path().join(".env"), text).unwrap();
+    }
+    // `crate::module::test::{{closure}}`, of which the harness calls `module::test` the test.
+    let (_, test) = type_name::<F>().split_once("::").unwrap();
+    let test = test.trim_end_matches("::{{closure}}");
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", test]);
+    let groups: Vec<String> = Settings::variables()
+        .map(|variable| {
+            variable
+                .name
+                .split_inclusive('_')
+                .next()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    for (name, _) in env::vars_os() {
+        let inherited = name.to_string_lossy();
+        if groups.iter().any(|group| inherited.starts_with(group)) {
+            command.env_remove(&name);
+        }
+    }
+    let output = command
+        .current_dir(directory.path())
+        .env(IN_CHILD, "1")
+        .envs(vars.iter().copied())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && told.contains("1 passed"),
+        "{told}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// The lines of the complaint about these pairs.
+fn refusal<const N: usize>(vars: [(&str, &str); N]) -> Vec<String> {
+    let error = Settings::from_vars(vars).expect_err("these settings are faulty");
+    error.to_string().lines().map(str::to_owned).collect()
+}
+
+fn load_refusal() -> String {
+    Settings::load()
+        .expect_err("these settings are faulty")
+        .to_string()
+}
+
+fn variable_names() -> Vec<&'static str> {
+    Settings::variables()
+        .map(|variable| variable.name)
+        .collect()
+}
+
+#[test]
+fn defaults_are_the_documented_ones() {
+    let Settings {
+        server,
+        db,
+        bus,
+        ws,
+        log,
+        ..
+    } = Settings::default();
+    assert_eq!(server.host, "127.0.0.1");
+    assert_eq!(server.port, 8000);
+    assert!(!server.debug);
+    assert_eq!(server.workers, 1);
+    assert_eq!(server.body_max, 1024 * 1024);
+    assert_eq!(server.request_timeout, Duration::from_secs(30));
+    assert_eq!(db.dsn.expose_secret(), "sqlite://callboard.db");
+    assert_eq!((db.pool_min, db.pool_max), (2, 10));
+    assert_eq!(bus.handler_timeout, Duration::from_secs(30));
+    assert_eq!(bus.queue_max, 1024);
+    assert_eq!(bus.drain_timeout, Duration::from_secs(5));
+    assert_eq!(bus.event_log_max, 200);
+    assert_eq!(bus.dead_letters_max, 1000);
+    assert_eq!(ws.sessions_max, 10_000);
+    assert_eq!(ws.frame_max, 65_536);
+    assert_eq!(ws.queue_max, 256);
+    assert_eq!(ws.heartbeat, Duration::from_secs(15));
+    assert_eq!(ws.idle_timeout, Duration::from_secs(45));
+    assert_eq!(ws.subscriptions_max, 64);
+    assert_eq!(ws.rooms_max, 64);
+    assert_eq!(ws.in_flight_max, 32);
+    assert!(ws.origins.is_empty());
+    assert_eq!(log.level, "info");
+    assert_eq!(log.format, LogFormat::Text);
+}
+
+#[test]
+fn a_group_alone_has_the_defaults_of_the_whole() {
+    let whole = Settings::default();
+    let same = |one: &dyn std::fmt::Debug, other: &dyn std::fmt::Debug| {
+        assert_eq!(format!("{one:?}"), format!("{other:?}"));
+    };
+    same(&ServerSettings::default(), &whole.server);
+    same(&DbSettings::default(), &whole.db);
+    same(&BusSettings::default(), &whole.bus);
+    same(&WsSettings::default(), &whole.ws);
+    same(&LogSettings::default(), &whole.log);
+    let nothing_given = Settings::from_vars(Vec::<(String, String)>::new()).unwrap();
+    same(&nothing_given, &whole);
+}
+
+#[test]
+fn each_variable_reaches_its_own_field() {
+    let Settings {
+        server,
+        db,
+        bus,
+        ws,
+        log,
+        ..
+    } = Settings::from_vars([
+        ("SERVER_HOST", "::1"),
+        ("SERVER_PORT", "0"),
+        ("SERVER_DEBUG", "true"),
+        ("SERVER_WORKERS", "512"),
+        ("SERVER_BODY_MAX", "101"),
+        ("SERVER_REQUEST_TIMEOUT", "0.25"),
+        ("DB_DSN", "postgres://shop@db/shop"),
+        ("DB_POOL_MIN", "3"),
+        ("DB_POOL_MAX", "4"),
+        ("BUS_HANDLER_TIMEOUT", "1.5"),
+        ("BUS_QUEUE_MAX", "102"),
+        ("BUS_DRAIN_TIMEOUT", "2"),
+        ("BUS_EVENT_LOG_MAX", "103"),
+        ("BUS_DEAD_LETTERS_MAX", "104"),
+        ("WS_SESSIONS_MAX", "105"),
+        ("WS_FRAME_MAX", "106"),
+        ("WS_QUEUE_MAX", "107"),
+        ("WS_HEARTBEAT", "3"),
+        ("WS_IDLE_TIMEOUT", "3.5"),
+        ("WS_SUBSCRIPTIONS_MAX", "108"),
+        ("WS_ROOMS_MAX", "109"),
+        ("WS_IN_FLIGHT_MAX", "110"),
+        ("WS_ORIGINS", "https://a.example, http://LOCALHOST:3000"),
+        ("LOG_LEVEL", "warn,callboard=debug"),
+        ("LOG_FORMAT", "JSON"),
+    ])
+    .unwrap();
+    assert_eq!(server.host, "::1");
+    assert_eq!(server.port, 0);
+    assert!(server.debug);
+    assert_eq!(server.workers, 512);
+    assert_eq!(server.body_max, 101);
+    assert_eq!(server.request_timeout, Duration::from_millis(250));
+    assert_eq!(db.dsn.expose_secret(), "postgres://shop@db/shop");
+    assert_eq!((db.pool_min, db.pool_max), (3, 4));
+    assert_eq!(bus.handler_timeout, Duration::from_millis(1500));
+    assert_eq!(bus.queue_max, 102);
+    assert_eq!(bus.drain_timeout, Duration::from_secs(2));
+    assert_eq!(bus.event_log_max, 103);
+    assert_eq!(bus.dead_letters_max, 104);
+    assert_eq!(ws.sessions_max, 105);
+    assert_eq!(ws.frame_max, 106);
+    assert_eq!(ws.queue_max, 107);
+    assert_eq!(ws.heartbeat, Duration::from_secs(3));
+    assert_eq!(ws.idle_timeout, Duration::from_millis(3500));
+    assert_eq!(ws.subscriptions_max, 108);
+    assert_eq!(ws.rooms_max, 109);
+    assert_eq!(ws.in_flight_max, 110);
+    assert_eq!(ws.origins, ["https://a.example", "http://localhost:3000"]);
+    assert_eq!(log.level, "warn,callboard=debug");
+    assert_eq!(log.format, LogFormat::Json);
+}
+
+#[test]
+fn the_list_of_variables_tells_the_truth() {
+    let mut names = variable_names();
+    assert_eq!(names.len(), 25);
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), 25, "a name is listed twice");
+    for variable in Settings::variables() {
+        assert!(!variable.meaning.is_empty(), "{variable:?}");
+        assert!(!variable.expects.is_empty(), "{variable:?}");
+    }
+    // What is listed as the defaults can be written down and read again.
+    let listed = Settings::variables().filter(|variable| !variable.default.is_empty());
+    let read_back = Settings::from_vars(listed.map(|variable| (variable.name, variable.default)));
+    assert_eq!(
+        format!("{:?}", read_back.unwrap()),
+        format!("{:?}", Settings::default())
+    );
+}
+
+#[test]
+fn truth_has_eight_words_in_any_case() {
+    for (words, truth) in [
+        (["1", "true", "YES", "On"], true),
+        (["0", "FALSE", "no", "oFF"], false),
+    ] {
+        for word in words {
+            let settings = Settings::from_vars([("SERVER_DEBUG", word)]).unwrap();
+            assert_eq!(settings.server.debug, truth, "{word}");
+        }
+    }
+    for word in ["2", "t", "wahr", "true ", "enabled"] {
+        assert_eq!(
+            refusal([("SERVER_DEBUG", word)]),
+            [format!(
+                "SERVER_DEBUG is \"{word}\" (given), \
+                 expected one of 1, 0, true, false, yes, no, on, off"
+            )]
+        );
+    }
+}
+
+#[test]
+fn sizes_start_at_one() {
+    let sizes = variable_names();
+    let sizes = sizes
+        .iter()
+        .filter(|name| name.ends_with("_MAX") || name.ends_with("_MIN"));
+    let mut checked = 0;
+    for name in sizes {
+        for text in ["0", "-1", "1.5", "many", "4294967296", "1_000"] {
+            assert_eq!(
+                refusal([(name, text)]),
+                [format!(
+                    "{name} is \"{text}\" (given), expected a whole number from 1 to 4294967295"
+                )]
+            );
+        }
+        checked += 1;
+    }
+    assert_eq!(checked, 12);
+}
+
+#[test]
+fn times_are_finite_and_above_zero() {
+    let times = [
+        "SERVER_REQUEST_TIMEOUT",
+        "BUS_HANDLER_TIMEOUT",
+        "BUS_DRAIN_TIMEOUT",
+        "WS_HEARTBEAT",
+        "WS_IDLE_TIMEOUT",
+    ];
+    for name in times {
+        for text in [
+            "0", "0.0", "-0", "-1", "NaN", "inf", "-inf", "1e-12", "1e9", "1e300", "30s",
+        ] {
+            assert_eq!(
+                refusal([(name, text)]),
+                [format!(
+                    "{name} is \"{text}\" (given), \
+                     expected seconds above 0 and up to 31536000, such as 30 or 0.5"
+                )]
+            );
+        }
+    }
+    let year = Settings::from_vars([("BUS_HANDLER_TIMEOUT", "31536000")]).unwrap();
+    assert_eq!(year.bus.handler_timeout, Duration::from_hours(365 * 24));
+}
+
+#[test]
+fn numbers_have_their_limits() {
+    for text in ["65536", "-1", "0x50", ""] {
+        assert!(refusal([("SERVER_PORT", text)])[0].contains("a whole number from 0 to 65535"));
+    }
+    for text in ["0", "513"] {
+        assert_eq!(
+            refusal([("SERVER_WORKERS", text)]),
+            [format!(
+                "SERVER_WORKERS is \"{text}\" (given), expected a whole number from 1 to 512"
+            )]
+        );
+    }
+}
+
+#[test]
+fn a_host_has_no_port_and_no_scheme() {
+    for host in ["0.0.0.0", "localhost", "shop.example", "::", "fe80::1"] {
+        let settings = Settings::from_vars([("SERVER_HOST", host)]).unwrap();
+        assert_eq!(settings.server.host, host);
+    }
+    for host in ["localhost:8000", "http://shop", "[::1]", "a b", "shop/"] {
+        assert_eq!(
+            refusal([("SERVER_HOST", host)]),
+            [format!(
+                "SERVER_HOST is \"{host}\" (given), \
+                 expected a host name or an IP address, without a port"
+            )]
+        );
+    }
+}
+
+#[test]
+fn origins_are_what_a_browser_sends() {
+    let read = |list| {
+        Settings::from_vars([("WS_ORIGINS", list)])
+            .unwrap()
+            .ws
+            .origins
+    };
+    assert_eq!(read("https://shop.example"), ["https://shop.example"]);
+    assert_eq!(
+        read("http://[::1]:80,app+x://id"),
+        ["http://[::1]:80", "app+x://id"]
+    );
+    for list in [
+        "*",
+        "https://*.shop.example",
+        "shop.example",
+        "https://shop.example/",
+        "https://",
+        "://shop.example",
+        "null",
+        "https://a.example,,https://b.example",
+        "https://a.example,",
+        "https://a.example https://b.example",
+    ] {
+        let lines = refusal([("WS_ORIGINS", list)]);
+        let named = format!("WS_ORIGINS is \"{list}\" (given), expected origins such as");
+        assert!(
+            lines.len() == 1 && lines[0].starts_with(&named),
+            "{lines:?}"
+        );
+    }
+}
+
+#[test]
+fn a_log_format_is_one_of_two() {
+    assert_eq!(
+        refusal([("LOG_FORMAT", "xml")]),
+        ["LOG_FORMAT is \"xml\" (given), expected one of text, json"]
+    );
+}
+
+#[test]
+fn blank_is_not_a_value() {
+    for name in variable_names() {
+        for blank in ["", " ", "\t\n"] {
+            let lines = refusal([(name, blank)]);
+            assert_eq!(lines.len(), 1, "{lines:?}");
+            let start = format!("{name} is \"\" (given), expected ");
+            assert!(lines[0].starts_with(&start), "{lines:?}");
+            assert!(
+                lines[0].ends_with(": unset it or give a value"),
+                "{lines:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_dsn_has_a_known_scheme() {
+    for dsn in [
+        "sqlite://shop.db",
+        "sqlite::memory:",
+        "sqlite:shop.db",
+        "postgres://u:p@h/d",
+        "postgresql://h/d",
+    ] {
+        let settings = Settings::from_vars([("DB_DSN", dsn)]).unwrap();
+        assert_eq!(settings.db.dsn.expose_secret(), dsn);
+    }
+    for dsn in [
+        "mysql://u:hunter2@h/d",
+        "postgresql+asyncpg://u:hunter2@h/d",
+        "hunter2",
+        "postgres:",
+        " sqlite://hunter2.db",
+    ] {
+        assert_eq!(
+            refusal([("DB_DSN", dsn)]),
+            ["DB_DSN has a value that is not shown (given), \
+              expected a DSN of the form sqlite:…, postgres:… or postgresql:…"]
+        );
+    }
+}
+
+#[test]
+fn nothing_shows_a_secret() {
+    let settings = Settings::from_vars([("DB_DSN", "postgres://u:hunter2@h/d")]).unwrap();
+    assert!(!format!("{settings:?} {settings:#?}").contains("hunter2"));
+    // The last two are misspelt names, whose values are as secret.
+    let error = Settings::from_vars([
+        ("DB_DSN", "mysql://u:hunter2@h/d"),
+        ("DB_DNS", "postgres://u:hunter2@h/d"),
+        ("DB_PASSWORD", "hunter2"),
+    ])
+    .unwrap_err();
+    assert_eq!(error.faults.len(), 3);
+    assert!(!format!("{error} {error:?} {error:#?}").contains("hunter2"));
+}
+
+#[test]
+fn values_that_disagree_name_each_other() {
+    assert_eq!(
+        refusal([("DB_POOL_MIN", "11")]),
+        ["DB_POOL_MIN is \"11\" (given), \
+          expected at most DB_POOL_MAX, which is \"10\" (default)"]
+    );
+    assert_eq!(
+        refusal([("DB_POOL_MAX", "1")]),
+        ["DB_POOL_MIN is \"2\" (default), \
+          expected at most DB_POOL_MAX, which is \"1\" (given)"]
+    );
+    assert_eq!(
+        refusal([("WS_HEARTBEAT", "7"), ("WS_IDLE_TIMEOUT", "7.0")]),
+        ["WS_IDLE_TIMEOUT is \"7.0\" (given), \
+          expected more than WS_HEARTBEAT, which is \"7\" (given)"]
+    );
+    assert!(Settings::from_vars([("DB_POOL_MIN", "10")]).is_ok());
+}
+
+#[test]
+fn a_faulty_value_does_not_also_disagree() {
+    // The default that stands for the faulty maximum, 10, is below this minimum.
+    let lines = refusal([("DB_POOL_MIN", "11"), ("DB_POOL_MAX", "lots")]);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with("DB_POOL_MAX"), "{lines:?}");
+}
+
+#[test]
+fn unknown_names_of_our_groups_are_refused() {
+    let unknown = |name| refusal([(name, "1")]);
+    for (written, meant) in [
+        ("DB_DNS", "DB_DSN"),
+        ("SERVER_WORKER", "SERVER_WORKERS"),
+        ("WS_HEART_BEAT", "WS_HEARTBEAT"),
+        ("LOG_LEVLE", "LOG_LEVEL"),
+        // Near WS_QUEUE_MAX too, but less so.
+        ("BUS_QUEUES_MAX", "BUS_QUEUE_MAX"),
+        ("BUS_DEADLETTERS_MAX", "BUS_DEAD_LETTERS_MAX"),
+    ] {
+        let line = format!("{written} (given) is not a setting, did you mean {meant}?");
+        assert_eq!(unknown(written), [line]);
+    }
+    for (written, group) in [
+        ("SERVER_FOO", "SERVER"),
+        ("LOG_DIRECTORY", "LOG"),
+        ("WS_", "WS"),
+    ] {
+        let line = format!(
+            "{written} (given) is not a setting, \
+             names that start with {group}_ are reserved: rename or unset it"
+        );
+        assert_eq!(unknown(written), [line]);
+    }
+    for foreign in ["PATH", "DBX_DSN", "LOG", "SERVERPORT", "_DB_DSN", "db_dsn"] {
+        assert!(Settings::from_vars([(foreign, "1")]).is_ok(), "{foreign}");
+    }
+}
+
+#[test]
+fn all_faults_come_at_once_one_a_line() {
+    let error = Settings::from_vars([
+        ("SERVER_PORT", "eighty\nthousand"),
+        ("DB_POOL_MIN", "20"),
+        ("WS_QUEUE_MAX", "0"),
+        ("LOG_FORMAT", ""),
+        ("BUS_NEW\nLINE", "1"),
+    ])
+    .unwrap_err();
+    let text = error.to_string();
+    assert_eq!(
+        text.lines().collect::<Vec<_>>(),
+        [
+            "SERVER_PORT is \"eighty\\nthousand\" (given), \
+             expected a whole number from 0 to 65535",
+            "DB_POOL_MIN is \"20\" (given), \
+             expected at most DB_POOL_MAX, which is \"10\" (default)",
+            "WS_QUEUE_MAX is \"0\" (given), expected a whole number from 1 to 4294967295",
+            "LOG_FORMAT is \"\" (given), expected one of text, json: unset it or give a value",
+            "BUS_NEW\\nLINE (given) is not a setting, \
+             names that start with BUS_ are reserved: rename or unset it",
+        ]
+    );
+    assert!(matches!(
+        &error.faults[2],
+        SettingsFault::Invalid {
+            name: "WS_QUEUE_MAX",
+            origin: SettingsOrigin::Given,
+            ..
+        }
+    ));
+}
+
+#[test]
+fn the_later_of_two_given_pairs_wins() {
+    let settings = Settings::from_vars([("SERVER_PORT", "1"), ("SERVER_PORT", "2")]).unwrap();
+    assert_eq!(settings.server.port, 2);
+}
+
+#[test]
+fn environment_beats_file_beats_application_beats_built_in() {
+    let vars = [("SERVER_PORT", OsStr::new("1"))];
+    let file = b"SERVER_PORT=2\nSERVER_WORKERS=2\n";
+    in_process(&vars, Some(file), || {
+        let settings = Settings::load_over([
+            ("SERVER_PORT", "3"),
+            ("SERVER_WORKERS", "3"),
+            ("SERVER_BODY_MAX", "3"),
+        ])
+        .unwrap();
+        assert_eq!(settings.server.port, 1);
+        assert_eq!(settings.server.workers, 2);
+        assert_eq!(settings.server.body_max, 3);
+        assert_eq!(settings.bus.queue_max, 1024);
+        // Without the application's defaults the built-in one is back.
+        assert_eq!(Settings::load().unwrap().server.body_max, 1024 * 1024);
+    });
+}
+
+#[test]
+fn each_fault_names_its_source() {
+    let vars = [
+        ("SERVER_PORT", OsStr::new("a")),
+        ("WS_FOO", OsStr::new("hunter2")),
+    ];
+    in_process(&vars, Some(b"SERVER_WORKERS=b\nDB_POOL_MIN=30"), || {
+        let error = Settings::load_over([("BUS_QUEUE_MAX", "c"), ("DB_POOL_MAX", "20")]);
+        let text = error.unwrap_err().to_string();
+        assert_eq!(
+            text.lines().collect::<Vec<_>>(),
+            [
+                "SERVER_PORT is \"a\" (environment), expected a whole number from 0 to 65535",
+                "SERVER_WORKERS is \"b\" (.env), expected a whole number from 1 to 512",
+                "DB_POOL_MIN is \"30\" (.env), \
+                 expected at most DB_POOL_MAX, which is \"20\" (default)",
+                "BUS_QUEUE_MAX is \"c\" (default), \
+                 expected a whole number from 1 to 4294967295",
+                "WS_FOO (environment) is not a setting, \
+                 names that start with WS_ are reserved: rename or unset it",
+            ]
+        );
+    });
+}
+
+#[test]
+fn a_missing_file_is_fine() {
+    in_process(&[], None, || {
+        let settings = Settings::load().unwrap();
+        assert_eq!(
+            format!("{settings:?}"),
+            format!("{:?}", Settings::default())
+        );
+    });
+}
+
+#[test]
+fn the_file_may_hold_what_such_files_hold() {
+    let file = "\u{feff}SERVER_PORT=81\r\n\
+                # a comment\n\n\
+                export DB_DSN='postgres://u:pa$$@h/d' # another\n\
+                LOG_LEVEL=\"warn\"\n\
+                APP_NAME=shop\n\
+                SERVER_WORKERS=2\nSERVER_WORKERS=3\n\
+                BUS_QUEUE_MAX=7 ";
+    in_process(&[], Some(file.as_bytes()), || {
+        let settings = Settings::load().unwrap();
+        assert_eq!(settings.server.port, 81);
+        assert_eq!(settings.db.dsn.expose_secret(), "postgres://u:pa$$@h/d");
+        assert_eq!(settings.log.level, "warn");
+        assert_eq!(settings.server.workers, 3);
+        assert_eq!(settings.bus.queue_max, 7);
+    });
+}
+
+#[test]
+fn reading_leaves_the_process_environment_alone() {
+    in_process(&[], Some(b"SERVER_PORT=81\nAPP_NAME=shop\n"), || {
+        assert_eq!(Settings::load().unwrap().server.port, 81);
+        assert_eq!(env::var_os("SERVER_PORT"), None);
+        assert_eq!(env::var_os("APP_NAME"), None);
+    });
+}
+
+#[test]
+fn malformed_lines_are_counted_and_not_shown() {
+    let file = b"# a comment\n\n\
+                 SERVER_PORT=81\n\
+                 DB_DSN=postgres://u:hunter2 @h/d x\n\
+                 hunter2\n\
+                 LOG_LEVEL=\"in\nfo\" hunter2\n\
+                 SERVER_WORKERS=many\n\
+                 \n\
+                 DB_POOL_MAX='hunter2\n\n";
+    in_process(&[], Some(file), || {
+        let malformed = |line| {
+            format!(
+                "line {line} of .env is not understood, \
+                 expected NAME=value, with quotes around a value that holds spaces"
+            )
+        };
+        let workers = "SERVER_WORKERS is \"many\" (.env), \
+                       expected a whole number from 1 to 512";
+        let mut lines = [4, 5, 6, 10].map(malformed).to_vec();
+        lines.push(workers.to_owned());
+        assert_eq!(load_refusal().lines().collect::<Vec<_>>(), lines);
+        assert!(!format!("{:?}", Settings::load()).contains("hunter2"));
+    });
+}
+
+#[test]
+fn a_long_line_is_one_line() {
+    let file = format!("APP_TEXT={}\nhunter2\n", "x".repeat(100_000));
+    in_process(&[], Some(file.as_bytes()), || {
+        assert!(load_refusal().starts_with("line 2 of .env "));
+    });
+}
+
+#[test]
+fn a_file_that_is_not_utf8_is_refused() {
+    in_process(&[], Some(b"APP_NAME=caf\xe9\n"), || {
+        let text = load_refusal();
+        let start = ".env cannot be read, expected a UTF-8 text file or none: ";
+        assert!(
+            text.starts_with(start) && text.lines().count() == 1,
+            "{text}"
+        );
+    });
+}
+
+#[test]
+fn a_directory_in_place_of_the_file_is_refused() {
+    in_process(&[], None, || {
+        fs::create_dir(".env").unwrap();
+        assert!(load_refusal().starts_with(".env cannot be read, "));
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_of_ours_that_is_not_utf8_is_refused() {
+    let latin = OsStr::from_bytes(b"caf\xe9");
+    in_process(&[("LOG_LEVEL", latin)], None, || {
+        assert_eq!(
+            load_refusal(),
+            "LOG_LEVEL is not UTF-8 (environment), \
+             expected a tracing filter such as info or info,callboard=debug"
+        );
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_of_others_may_be_any_bytes() {
+    let latin = OsStr::from_bytes(b"caf\xe9");
+    in_process(&[("APP_NAME", latin)], None, || {
+        assert_eq!(env::var_os("APP_NAME").as_deref(), Some(latin));
+        assert!(Settings::load().is_ok());
+    });
+}
