@@ -1,13 +1,11 @@
 //! The one handle to a database: a DSN and async closures enter, committed results leave, and no query ever runs on an
 //! actix thread.
 
-mod error;
-
 mod dsn;
+mod error;
 mod job;
 mod lane;
 mod threads;
-
 mod sqlite;
 
 use std::{fmt, sync::Arc, time::Duration};

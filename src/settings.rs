@@ -1,11 +1,11 @@
 //! Typed settings: the process environment, a `.env` file and defaults enter, [`Settings`] or every
 //! fault at once leave.
 
-mod env_file;
 mod fault;
-mod groups;
-mod reader;
 mod syntax;
+mod env_file;
+mod reader;
+mod groups;
 
 use std::{env, iter};
 

@@ -9,13 +9,14 @@ use crate::dead_letter::DeadLetter;
 use crate::error::PublishError;
 use crate::event::{Event, Replies};
 use crate::event_log::{EventQuery, EventRecord};
-use crate::graph::{StartError, Unheard};
+use crate::graph::Unheard;
 use crate::metrics::{HandlerStatus, MetricsSnapshot};
 use crate::publish::{Address, Publish};
 use crate::registry::{Mount, Registry, Unmount};
 use crate::request::Request;
 use crate::router::Router;
 use crate::scheduler::{Scheduler, Scheduling};
+use crate::start_error::StartError;
 use crate::subscriber::Subscriber;
 use crate::table::Seat;
 

@@ -11,12 +11,13 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
 
+use crate::crew::Crew;
 use crate::instance::{Factory, Instance};
 use crate::metrics::HandlerStatus;
 use crate::router::Router;
 use crate::supervisor::{Child, Supervisor};
 use crate::table::Seat;
-use crate::work::{Crew, Feed, Work};
+use crate::work::{Feed, Work};
 
 /// What a host is made from.
 pub(crate) struct HostPlan<A: Actor> {

@@ -6,10 +6,10 @@
 //!
 //! The files in the order in which they are best read; each uses only those above it.
 
-mod clock;
-pub use clock::{millis, secs};
 mod event;
 pub use event::{BadTraceId, EVENT_NAME_MAX, Event, EventId, Replies, TraceId};
+mod clock;
+pub use clock::{millis, secs};
 mod envelope;
 pub use envelope::{Envelope, Identity, Metadata};
 mod error;
@@ -26,6 +26,7 @@ pub use event_log::{EventQuery, EventRecord};
 mod dead_letter;
 pub use dead_letter::{DeadLetter, DeadReason};
 mod table;
+mod live;
 mod router;
 mod publish;
 pub use publish::Publish;
@@ -41,14 +42,17 @@ mod failed;
 pub use failed::Failed;
 mod supervisor;
 mod instance;
+mod crew;
 mod work;
 mod host;
 mod subscriber;
 pub use subscriber::Subscriber;
 mod domain;
 pub use domain::Domain;
+mod start_error;
+pub use start_error::{StartError, StartFault};
 mod graph;
-pub use graph::{Graph, StartError, StartFault, Unheard};
+pub use graph::{Graph, Unheard};
 mod registry;
 mod scheduler;
 pub use scheduler::{Schedule, ScheduleError, Scheduling};

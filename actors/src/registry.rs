@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use actix::{Actor, Addr, Context, Handler, Message, MessageResult, ResponseFuture};
 
-use crate::graph::{Graph, Node, StartError, StartFault, Unheard};
+use crate::graph::{Graph, Node, Unheard};
 use crate::phase::Phase;
 use crate::router::Router;
+use crate::start_error::{StartError, StartFault};
 use crate::subscriber::HandlerSpec;
 use crate::supervisor::{StartChild, StopAll, StopChild, Supervisor};
 use crate::table::{Seat, SeatPlan, Table};

@@ -2,11 +2,10 @@
 //! the parts of one runtime share hangs here.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::chain::Parcel;
@@ -15,6 +14,7 @@ use crate::dead_letter::{DeadLetter, DeadLetters, DeadReason};
 use crate::envelope::Envelope;
 use crate::error::{PublishError, RequestError};
 use crate::event_log::{EventLog, EventRecord};
+use crate::live::{Live, LiveGuard};
 use crate::metrics::{HandlerStatus, Totals};
 use crate::phase::{Phase, PhaseCell};
 use crate::policy::Overflow;
@@ -72,36 +72,6 @@ pub(crate) enum Origin {
 
 /// Sees each published event; for tests.
 pub(crate) type Tap = Option<Box<dyn Fn(&Envelope) + Send + Sync>>;
-
-/// Deliveries that are accepted and not finished.
-#[derive(Default)]
-pub(crate) struct Live {
-    count: AtomicUsize,
-    quiet: Notify,
-}
-
-impl Live {
-    fn begin(&self) {
-        self.count.fetch_add(1, Ordering::AcqRel);
-    }
-
-    pub(crate) fn end(&self) {
-        if self.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.quiet.notify_waiters();
-        }
-    }
-
-    /// Waits until nothing is queued or in work.
-    pub(crate) async fn quiet(&self) {
-        loop {
-            let quiet = self.quiet.notified();
-            if self.count.load(Ordering::Acquire) == 0 {
-                return;
-            }
-            quiet.await;
-        }
-    }
-}
 
 impl Router {
     pub(crate) fn new(limits: Limits, seed: Option<u64>, tap: Tap) -> Self {
@@ -353,14 +323,10 @@ impl Router {
     }
 
     async fn wait_and_put(&self, seat: &Arc<Seat>, parcel: Parcel) -> Result<(), PublishError> {
-        self.live.begin();
-        let mut guard = LiveGuard {
-            live: &self.live,
-            armed: true,
-        };
+        let guard = LiveGuard::begin(&self.live);
         match seat.queue.push(parcel).await {
             Ok(()) => {
-                guard.armed = false;
+                guard.hand_over();
                 Ok(())
             }
             Err(closed) => self.bury_unavailable(&closed.0, seat),
@@ -428,20 +394,6 @@ impl<'t> Reserved<'t> {
             self.0.pop().map(|(_, room)| room)
         } else {
             None
-        }
-    }
-}
-
-/// Takes back the count of a parcel that was never put.
-struct LiveGuard<'r> {
-    live: &'r Live,
-    armed: bool,
-}
-
-impl Drop for LiveGuard<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            self.live.end();
         }
     }
 }

@@ -14,8 +14,8 @@ use crate::domain::Domain;
 use crate::envelope::Envelope;
 use crate::error::PublishError;
 use crate::event::Event;
-use crate::graph::StartError;
 use crate::runtime::{Runtime, RuntimeBuilder};
+use crate::start_error::StartError;
 
 /// A running bus in virtual time: whenever nothing can go on, the clock jumps to the next timer.
 ///

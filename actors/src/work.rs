@@ -1,6 +1,5 @@
 //! One delivery from the queue to its outcome: attempts, time-outs, outputs, failure.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -9,11 +8,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Handler, MailboxError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::chain::Parcel;
 use crate::context::{EventContext, Scope};
+use crate::crew::Crew;
 use crate::dead_letter::DeadReason;
 use crate::envelope::Envelope;
 use crate::error::{ErrorKind, HandlerError, RequestError};
@@ -21,7 +20,7 @@ use crate::event::{ERROR_SUFFIX, Event};
 use crate::event_log::EventRecord;
 use crate::failed::Failed;
 use crate::handler::Delivery;
-use crate::instance::{Instance, Life};
+use crate::instance::Life;
 use crate::metrics::LastError;
 use crate::output::Output;
 use crate::policy::doubled;
@@ -105,58 +104,6 @@ pub(crate) struct Work<A: Actor> {
     pub(crate) seat: Arc<Seat>,
     pub(crate) feeds: HashMap<&'static str, Feed<A>>,
     pub(crate) crew: Rc<Crew<A>>,
-}
-
-/// The actors of one handler, and which of them may take a delivery.
-pub(crate) struct Crew<A: Actor> {
-    pub(crate) instances: Vec<Instance<A>>,
-    /// One entry for each delivery that an instance can take.
-    free: RefCell<Vec<usize>>,
-    permits: Arc<Semaphore>,
-}
-
-/// The right to give one delivery to an instance.
-struct Turn<A: Actor> {
-    crew: Rc<Crew<A>>,
-    instance: usize,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl<A: Actor> Drop for Turn<A> {
-    fn drop(&mut self) {
-        self.crew.free.borrow_mut().push(self.instance);
-    }
-}
-
-impl<A: Actor> Turn<A> {
-    fn instance(&self) -> &Instance<A> {
-        &self.crew.instances[self.instance]
-    }
-}
-
-impl<A: Actor> Crew<A> {
-    /// `each` is how many deliveries one instance takes at once.
-    pub(crate) fn new(instances: Vec<Instance<A>>, each: usize) -> Self {
-        let free: Vec<_> = (0..instances.len())
-            .flat_map(|i| [i].repeat(each))
-            .collect();
-        let permits = Arc::new(Semaphore::new(free.len()));
-        Self {
-            instances,
-            free: RefCell::new(free),
-            permits,
-        }
-    }
-
-    async fn turn(self: &Rc<Self>) -> Option<Turn<A>> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
-        let instance = self.free.borrow_mut().pop()?;
-        Some(Turn {
-            crew: Rc::clone(self),
-            instance,
-            _permit: permit,
-        })
-    }
 }
 
 /// How a delivery failed.

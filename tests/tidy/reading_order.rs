@@ -125,7 +125,16 @@ impl<'a> Library<'a> {
             let is_hidden = self.is_glob_of_child(module, &target);
             return is_hidden.then(|| format!("`{written}` hides names; list them"));
         };
-        let siblings = self.children(&module[..shared]);
+        // A module with its body in place belongs to the file around it.
+        let is_file = |name: &&String| {
+            let path = [&module[..shared], std::slice::from_ref(*name)].concat();
+            self.files.contains_key(&path)
+        };
+        let siblings: Vec<_> = self
+            .children(&module[..shared])
+            .into_iter()
+            .filter(is_file)
+            .collect();
         let place = |name: &String| siblings.iter().position(|sibling| *sibling == name);
         match target.get(shared).filter(|other| *other != "*") {
             Some(other) if place(other)? > place(own)? => Some(format!(

@@ -1,0 +1,62 @@
+//! How many deliveries are accepted and not finished, and the wait until there are none.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// Deliveries that are accepted and not finished.
+#[derive(Default)]
+pub(crate) struct Live {
+    count: AtomicUsize,
+    quiet: Notify,
+}
+
+impl Live {
+    pub(crate) fn begin(&self) {
+        self.count.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn end(&self) {
+        if self.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.quiet.notify_waiters();
+        }
+    }
+
+    /// Waits until nothing is queued or in work.
+    pub(crate) async fn quiet(&self) {
+        loop {
+            let quiet = self.quiet.notified();
+            if self.count.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            quiet.await;
+        }
+    }
+}
+
+/// Takes back the count of a parcel that was never put.
+pub(crate) struct LiveGuard<'r> {
+    live: &'r Live,
+    armed: bool,
+}
+
+impl<'r> LiveGuard<'r> {
+    /// Counts one delivery, until the guard is dropped.
+    pub(crate) fn begin(live: &'r Live) -> Self {
+        live.begin();
+        Self { live, armed: true }
+    }
+
+    /// Leaves the count to whoever takes the delivery on.
+    pub(crate) fn hand_over(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for LiveGuard<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.live.end();
+        }
+    }
+}
