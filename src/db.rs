@@ -1,8 +1,8 @@
 //! The one handle to a database: a DSN and async closures enter, committed results leave, and no query ever runs on an
 //! actix thread.
 
-mod dsn;
 mod error;
+mod dsn;
 mod job;
 mod lane;
 mod threads;
@@ -171,10 +171,7 @@ impl Db {
             .handle
             .spawn_blocking(move || handle.block_on(SqlitePools::open(&dsn, pool_min, pool_max)));
         let pools = opening.await.map_err(|_| DbError::Closed)??;
-        let shared = Arc::new(Shared {
-            pools: Pools::Sqlite(pools),
-            threads,
-        });
+        let shared = Arc::new(Shared { pools: Pools::Sqlite(pools), threads });
         Ok(Self { shared })
     }
 
@@ -347,10 +344,8 @@ impl Db {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        let lane = C::lane(&self.shared.pools, access).ok_or_else(|| DbError::Backend {
-            wanted: C::BACKEND,
-            found: self.backend(),
-        })?;
+        let lane = C::lane(&self.shared.pools, access)
+            .ok_or_else(|| DbError::Backend { wanted: C::BACKEND, found: self.backend() })?;
         let handle = self.shared.threads.handle.clone();
         let permit = lane.permit(&handle, POOL_WAIT_MAX).await?;
         let pool = lane.pool.clone();
@@ -365,16 +360,12 @@ impl Db {
                 tracing::debug!(parent: &span, "database work ended after its caller had left");
             }
         });
-        outcome
-            .await
-            .unwrap_or_else(|_| Err(DbError::Closed.into()))
+        outcome.await.unwrap_or_else(|_| Err(DbError::Closed.into()))
     }
 }
 
 impl fmt::Debug for Db {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Db")
-            .field("backend", &self.backend())
-            .finish_non_exhaustive()
+        f.debug_struct("Db").field("backend", &self.backend()).finish_non_exhaustive()
     }
 }

@@ -96,9 +96,7 @@ impl Settings {
         let environment =
             env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         let (file, faults) = env_file::read(ENV_FILE);
-        let defaults = defaults
-            .into_iter()
-            .map(|(name, value)| (name, value.into()));
+        let defaults = defaults.into_iter().map(|(name, value)| (name, value.into()));
         let layers = vec![
             Layer::new(SettingsOrigin::Environment, environment),
             Layer::new(SettingsOrigin::EnvFile, file),

@@ -61,11 +61,7 @@ fn check(rule: Rule, around: &[(&str, &str)], cases: &[(&str, &str, usize)]) {
         let places = faults.iter().map(|(path, line, _)| (path.as_str(), *line));
         let found: Vec<_> = places.collect();
         let expected = [(*path, *line)];
-        assert_eq!(
-            found,
-            expected[usize::from(*line == 0)..],
-            "in {path}: {text}\n{faults:#?}"
-        );
+        assert_eq!(found, expected[usize::from(*line == 0)..], "in {path}: {text}\n{faults:#?}");
     }
 }
 

@@ -46,9 +46,7 @@ pub struct Bus {
 
 impl fmt::Debug for Bus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bus")
-            .field("source", &self.source)
-            .finish_non_exhaustive()
+        f.debug_struct("Bus").field("source", &self.source).finish_non_exhaustive()
     }
 }
 
@@ -58,20 +56,12 @@ impl Bus {
         registry: Addr<Registry>,
         scheduler: Addr<Scheduler>,
     ) -> Self {
-        Self {
-            router,
-            registry,
-            scheduler,
-            source: "bus".into(),
-        }
+        Self { router, registry, scheduler, source: "bus".into() }
     }
 
     /// The same bus for another publisher, whose name is written on what it publishes.
     pub fn with_source(&self, source: impl Into<Arc<str>>) -> Self {
-        Self {
-            source: source.into(),
-            ..self.clone()
-        }
+        Self { source: source.into(), ..self.clone() }
     }
 
     /// Publishes an event to everybody who subscribes to it; await it. It is ready when each
@@ -109,31 +99,20 @@ impl Bus {
         subscriber: Subscriber<A>,
     ) -> Result<Subscription, StartError> {
         let domains = vec![(domain.into(), vec![subscriber.into()])];
-        let mounted = self
-            .registry
-            .send(Mount {
-                domains,
-                unheard: Unheard::Allow,
-                dry_run: false,
-            })
-            .await;
+        let mounted =
+            self.registry.send(Mount { domains, unheard: Unheard::Allow, dry_run: false }).await;
         let seats = mounted.map_err(|_| StartError::shutdown())??;
         let seat = seats.into_iter().next().ok_or_else(StartError::shutdown)?;
-        Ok(Subscription {
-            seat,
-            registry: self.registry.clone(),
-        })
+        Ok(Subscription { seat, registry: self.registry.clone() })
     }
 
     /// The counters of the runtime and of each handler.
     pub fn metrics(&self) -> MetricsSnapshot {
         let seats = self.router.table();
         let handlers = seats.seats().iter();
-        self.router.totals.snapshot(
-            handlers
-                .map(|seat| (seat.handler.to_string(), seat.metrics()))
-                .collect(),
-        )
+        self.router
+            .totals
+            .snapshot(handlers.map(|seat| (seat.handler.to_string(), seat.metrics())).collect())
     }
 
     /// The newest deliveries that match, oldest first.
@@ -149,10 +128,7 @@ impl Bus {
     /// Whether every handler takes events, and since when the runtime runs.
     pub fn health(&self) -> Health {
         let table = self.router.table();
-        let down = table
-            .seats()
-            .iter()
-            .filter(|seat| seat.status() == HandlerStatus::Down);
+        let down = table.seats().iter().filter(|seat| seat.status() == HandlerStatus::Down);
         Health {
             down: down.map(|seat| seat.handler.to_string()).collect(),
             is_running: self.router.is_running(),
@@ -196,11 +172,6 @@ impl Subscription {
     /// Dropped before it is ready, the handler is removed all the same.
     pub async fn unsubscribe(self) {
         // A registry that is gone has stopped every handler.
-        let _ = self
-            .registry
-            .send(Unmount {
-                seat_id: self.seat.id,
-            })
-            .await;
+        let _ = self.registry.send(Unmount { seat_id: self.seat.id }).await;
     }
 }

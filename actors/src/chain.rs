@@ -43,22 +43,9 @@ pub(crate) struct ChainPlan {
 
 impl Chain {
     pub(crate) fn new(plan: ChainPlan, reply_to: ReplyTo) -> Arc<Self> {
-        let ChainPlan {
-            requested,
-            wanted,
-            trace_id,
-            patience,
-            phase,
-        } = plan;
+        let ChainPlan { requested, wanted, trace_id, patience, phase } = plan;
         let slot = Mutex::new(Some(reply_to));
-        Arc::new(Self {
-            requested,
-            wanted,
-            trace_id,
-            patience,
-            slot,
-            phase,
-        })
+        Arc::new(Self { requested, wanted, trace_id, patience, slot, phase })
     }
 
     /// Gives the event to the requester if it is the one that is waited for.
@@ -76,11 +63,7 @@ impl Chain {
     /// Tells the requester that its time is over.
     pub(crate) fn time_out(&self) -> bool {
         let (event, after, trace_id) = (self.requested, self.patience, self.trace_id);
-        self.fail(RequestError::Timeout {
-            event,
-            after,
-            trace_id,
-        })
+        self.fail(RequestError::Timeout { event, after, trace_id })
     }
 
     fn fill(&self, answer: Answer) -> bool {
@@ -99,11 +82,7 @@ impl Drop for Chain {
         let error = if self.phase.get() == Phase::Stopped {
             RequestError::Shutdown { event, trace_id }
         } else {
-            RequestError::NoReply {
-                event,
-                wanted: self.wanted.unwrap_or_default(),
-                trace_id,
-            }
+            RequestError::NoReply { event, wanted: self.wanted.unwrap_or_default(), trace_id }
         };
         self.fail(error);
     }

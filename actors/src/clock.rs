@@ -55,10 +55,7 @@ impl Clock {
 
     /// A UUID version 7 (RFC 9562): sorts by creation time.
     pub(crate) fn event_id(&self) -> EventId {
-        let since_epoch = self
-            .now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_epoch = self.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let millis = u64::try_from(since_epoch.as_millis()).unwrap_or_default();
         let random = self.random.lock().u128(..).to_be_bytes();
         let mut bits = [0; 10];

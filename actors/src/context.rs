@@ -74,37 +74,17 @@ impl EventContext {
             deadline: None,
         });
         let timestamp = clock.now();
-        let label = Label {
-            id,
-            metadata,
-            causation_id: None,
-            source,
-            timestamp,
-            hops: 0,
-        };
+        let label = Label { id, metadata, causation_id: None, source, timestamp, hops: 0 };
         let envelope = Envelope::new(Arc::new(Nothing {}), label);
         let outbox = Mutex::new(Some(Vec::new()));
-        let scope = Scope {
-            router,
-            domain: None,
-            handler: "test".into(),
-            attempt: 1,
-            outbox,
-        };
-        Self {
-            envelope,
-            scope: Arc::new(scope),
-        }
+        let scope = Scope { router, domain: None, handler: "test".into(), attempt: 1, outbox };
+        Self { envelope, scope: Arc::new(scope) }
     }
 
     /// What has been published through this context so far, of one type.
     pub fn published<E: Event>(&self) -> Vec<Arc<E>> {
         let outbox = self.scope.outbox.lock();
-        outbox
-            .iter()
-            .flatten()
-            .filter_map(Envelope::event)
-            .collect()
+        outbox.iter().flatten().filter_map(Envelope::event).collect()
     }
 
     /// The event's own identifier.
@@ -139,11 +119,7 @@ impl EventContext {
 
     /// A header of the chain.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.envelope
-            .metadata()
-            .headers
-            .get(name)
-            .map(String::as_str)
+        self.envelope.metadata().headers.get(name).map(String::as_str)
     }
 
     /// Who published the event.
@@ -230,8 +206,7 @@ impl fmt::Debug for EventContext {
 
 /// Whether the domain may publish events of this name.
 pub(crate) fn in_namespace(name: &str, domain: &str) -> bool {
-    name.strip_prefix(domain)
-        .is_some_and(|rest| rest.starts_with('.'))
+    name.strip_prefix(domain).is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// The event of a context that belongs to no delivery.

@@ -39,25 +39,15 @@ impl<A: Actor> Turn<A> {
 impl<A: Actor> Crew<A> {
     /// `each` is how many deliveries one instance takes at once.
     pub(crate) fn new(instances: Vec<Instance<A>>, each: usize) -> Self {
-        let free: Vec<_> = (0..instances.len())
-            .flat_map(|i| [i].repeat(each))
-            .collect();
+        let free: Vec<_> = (0..instances.len()).flat_map(|i| [i].repeat(each)).collect();
         let permits = Arc::new(Semaphore::new(free.len()));
-        Self {
-            instances,
-            free: RefCell::new(free),
-            permits,
-        }
+        Self { instances, free: RefCell::new(free), permits }
     }
 
     /// Waits for an instance that can take a delivery.
     pub(crate) async fn turn(self: &Rc<Self>) -> Option<Turn<A>> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
         let instance = self.free.borrow_mut().pop()?;
-        Some(Turn {
-            crew: Rc::clone(self),
-            instance,
-            _permit: permit,
-        })
+        Some(Turn { crew: Rc::clone(self), instance, _permit: permit })
     }
 }

@@ -52,10 +52,7 @@ pub(crate) struct DeadLetters {
 
 impl DeadLetters {
     pub(crate) fn new(max: usize) -> Self {
-        Self {
-            ring: Mutex::new(VecDeque::new()),
-            max,
-        }
+        Self { ring: Mutex::new(VecDeque::new()), max }
     }
 
     /// Keeps the letter; gives back the oldest one when there is no room for both.
@@ -64,11 +61,7 @@ impl DeadLetters {
             return Some(letter);
         }
         let mut ring = self.ring.lock();
-        let oldest = if ring.len() == self.max {
-            ring.pop_front()
-        } else {
-            None
-        };
+        let oldest = if ring.len() == self.max { ring.pop_front() } else { None };
         ring.push_back(letter);
         oldest
     }

@@ -20,11 +20,7 @@ pub struct Domain {
 impl Domain {
     /// An empty domain; `name` is lower case, without dots.
     pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            handlers: Vec::new(),
-            requests: Vec::new(),
-        }
+        Self { name: name.into(), handlers: Vec::new(), requests: Vec::new() }
     }
 
     /// Adds a short-form handler: a prototype, cloned at each (re)start.
@@ -42,8 +38,7 @@ impl Domain {
     /// Declares that handlers of this domain request `E`, so that a missing or second responder is
     /// found before anything starts.
     pub fn requests<E: Replies>(mut self) -> Self {
-        self.requests
-            .push((EventType::of::<E>(), EventType::of::<E::Reply>()));
+        self.requests.push((EventType::of::<E>(), EventType::of::<E::Reply>()));
         self
     }
 }

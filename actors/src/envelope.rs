@@ -26,10 +26,7 @@ pub struct Identity {
 impl Identity {
     /// An identity without permissions.
     pub fn new(subject: impl Into<String>) -> Self {
-        Self {
-            subject: subject.into(),
-            permissions: Vec::new(),
-        }
+        Self { subject: subject.into(), permissions: Vec::new() }
     }
 }
 
@@ -53,8 +50,7 @@ pub struct Metadata {
 impl Metadata {
     /// How long the requester still waits; `None` when nobody set a limit.
     pub fn remaining(&self) -> Option<Duration> {
-        self.deadline
-            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 }
 
@@ -98,29 +94,11 @@ impl<E: Event> Payload for E {
 
 impl Envelope {
     pub(crate) fn new<E: Event>(event: Arc<E>, label: Label) -> Self {
-        let Label {
-            id,
-            metadata,
-            causation_id,
-            source,
-            timestamp,
-            hops,
-        } = label;
+        let Label { id, metadata, causation_id, source, timestamp, hops } = label;
         let payload: Arc<dyn Payload> = event;
         let name = E::NAME;
-        let inner = Inner {
-            id,
-            name,
-            payload,
-            metadata,
-            causation_id,
-            source,
-            timestamp,
-            hops,
-        };
-        Self {
-            inner: Arc::new(inner),
-        }
+        let inner = Inner { id, name, payload, metadata, causation_id, source, timestamp, hops };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The event's own identifier.

@@ -76,12 +76,7 @@ pub enum Rejection {
 
 impl HandlerError {
     fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            code: code.into(),
-            message: message.into(),
-            details: None,
-        }
+        Self { kind, code: code.into(), message: message.into(), details: None }
     }
 
     /// It may work next time; `message` is for the log.
@@ -106,46 +101,26 @@ impl HandlerError {
 
     /// It will never work, because the identity may not do this (code `forbidden`).
     pub fn forbidden(message: impl Into<String>) -> Self {
-        Self::new(
-            ErrorKind::Reject(Rejection::Forbidden),
-            "forbidden",
-            message,
-        )
+        Self::new(ErrorKind::Reject(Rejection::Forbidden), "forbidden", message)
     }
 
     /// It will never work, because there is no identity (code `unauthorized`).
     pub fn unauthorized(message: impl Into<String>) -> Self {
-        Self::new(
-            ErrorKind::Reject(Rejection::Unauthorized),
-            "unauthorized",
-            message,
-        )
+        Self::new(ErrorKind::Reject(Rejection::Unauthorized), "unauthorized", message)
     }
 
     /// Not now: the event is handled again after `delay`, without using up an attempt.
     pub fn snooze(delay: Duration) -> Self {
-        Self::new(
-            ErrorKind::Snooze(delay),
-            "snoozed",
-            format!("again in {delay:?}"),
-        )
+        Self::new(ErrorKind::Snooze(delay), "snoozed", format!("again in {delay:?}"))
     }
 
     /// Not mine: the next handler in line gets the event.
     pub fn decline() -> Self {
-        Self::new(
-            ErrorKind::Decline,
-            "declined",
-            "the handler declined the event",
-        )
+        Self::new(ErrorKind::Decline, "declined", "the handler declined the event")
     }
 
     pub(crate) fn timeout(after: Duration) -> Self {
-        Self::new(
-            ErrorKind::Timeout,
-            "timeout",
-            format!("no result after {after:?}"),
-        )
+        Self::new(ErrorKind::Timeout, "timeout", format!("no result after {after:?}"))
     }
 
     pub(crate) fn panic(message: impl Into<String>) -> Self {
@@ -193,10 +168,7 @@ impl HandlerError {
 
     /// Whether another attempt may succeed.
     pub(crate) fn is_transient(&self) -> bool {
-        matches!(
-            self.kind,
-            ErrorKind::Retry | ErrorKind::Timeout | ErrorKind::Panic
-        )
+        matches!(self.kind, ErrorKind::Retry | ErrorKind::Timeout | ErrorKind::Panic)
     }
 }
 
@@ -406,27 +378,16 @@ impl RequestError {
 
     pub(crate) fn not_accepted(refused: PublishError, trace_id: TraceId) -> Self {
         match refused {
-            PublishError::Full {
-                event,
-                handler,
-                queue_max,
-            } => Self::Full {
-                event,
-                handler,
-                queue_max,
-                trace_id,
-            },
+            PublishError::Full { event, handler, queue_max } => {
+                Self::Full { event, handler, queue_max, trace_id }
+            }
             PublishError::Shutdown { event } => Self::Shutdown { event, trace_id },
-            PublishError::TypeClash { event, registered } => Self::TypeClash {
-                event,
-                registered,
-                trace_id,
-            },
-            PublishError::TooManyHops { event, hops } => Self::TooManyHops {
-                event,
-                hops,
-                trace_id,
-            },
+            PublishError::TypeClash { event, registered } => {
+                Self::TypeClash { event, registered, trace_id }
+            }
+            PublishError::TooManyHops { event, hops } => {
+                Self::TooManyHops { event, hops, trace_id }
+            }
         }
     }
 }

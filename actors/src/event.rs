@@ -115,9 +115,7 @@ impl Serialize for TraceId {
 pub(crate) fn check_name(name: &str) -> Result<(), &'static str> {
     let part = |part: &str| {
         !part.is_empty()
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
     };
     if name.len() > EVENT_NAME_MAX {
         Err("longer than 200 bytes")

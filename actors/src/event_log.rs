@@ -51,11 +51,7 @@ pub struct EventQuery {
 
 impl Default for EventQuery {
     fn default() -> Self {
-        Self {
-            limit: 50,
-            event_type: None,
-            trace_id: None,
-        }
+        Self { limit: 50, event_type: None, trace_id: None }
     }
 }
 
@@ -79,12 +75,8 @@ impl EventQuery {
     }
 
     fn matches(&self, record: &EventRecord) -> bool {
-        self.event_type
-            .as_ref()
-            .is_none_or(|name| name == record.event_type)
-            && self
-                .trace_id
-                .is_none_or(|trace_id| trace_id == record.trace_id)
+        self.event_type.as_ref().is_none_or(|name| name == record.event_type)
+            && self.trace_id.is_none_or(|trace_id| trace_id == record.trace_id)
     }
 }
 
@@ -95,10 +87,7 @@ pub(crate) struct EventLog {
 
 impl EventLog {
     pub(crate) fn new(max: usize) -> Self {
-        Self {
-            ring: Mutex::new(VecDeque::new()),
-            max,
-        }
+        Self { ring: Mutex::new(VecDeque::new()), max }
     }
 
     pub(crate) fn is_enabled(&self) -> bool {
@@ -116,11 +105,7 @@ impl EventLog {
     /// The newest records that match, oldest first.
     pub(crate) fn recent(&self, query: &EventQuery) -> Vec<EventRecord> {
         let ring = self.ring.lock();
-        let newest = ring
-            .iter()
-            .rev()
-            .filter(|record| query.matches(record))
-            .take(query.limit);
+        let newest = ring.iter().rev().filter(|record| query.matches(record)).take(query.limit);
         let mut records: Vec<_> = newest.cloned().collect();
         records.reverse();
         records

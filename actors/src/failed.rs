@@ -35,13 +35,7 @@ impl<E: Event> Failed<E> {
         attempts: u32,
     ) -> Self {
         let (code, message) = (error.error_code().to_owned(), error.message().to_owned());
-        Self {
-            event,
-            handler: handler.to_owned(),
-            code,
-            message,
-            attempts,
-        }
+        Self { event, handler: handler.to_owned(), code, message, attempts }
     }
 }
 
@@ -58,10 +52,7 @@ impl<E: Event> ErrorName<E> {
     const LEN: usize = E::NAME.len() + ERROR_SUFFIX.len();
 
     const BYTES: &'static [u8; JOINED_MAX] = &{
-        assert!(
-            Self::LEN <= JOINED_MAX,
-            "an event name has at most 200 bytes"
-        );
+        assert!(Self::LEN <= JOINED_MAX, "an event name has at most 200 bytes");
         let mut joined = [0; JOINED_MAX];
         let mut at = 0;
         while at < Self::LEN {

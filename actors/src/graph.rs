@@ -73,21 +73,13 @@ impl Graph {
 
     /// Every event type that occurs.
     fn event_types(&self) -> impl Iterator<Item = &EventType> {
-        let handlers = self.handlers.iter().flat_map(|node| {
-            node.inputs
-                .iter()
-                .chain(&node.outputs)
-                .chain(&node.error_facts)
-        });
-        let outside = &self.outside;
-        let requests = outside
-            .requests
+        let handlers = self
+            .handlers
             .iter()
-            .flat_map(|(event, reply)| [event, reply]);
-        handlers
-            .chain(requests)
-            .chain(&outside.publishes)
-            .chain(&outside.listens)
+            .flat_map(|node| node.inputs.iter().chain(&node.outputs).chain(&node.error_facts));
+        let outside = &self.outside;
+        let requests = outside.requests.iter().flat_map(|(event, reply)| [event, reply]);
+        handlers.chain(requests).chain(&outside.publishes).chain(&outside.listens)
     }
 
     fn name_faults(&self) -> Vec<StartFault> {
@@ -99,22 +91,21 @@ impl Graph {
             }
         }
         let mut faults = Vec::new();
+        let mut clashing = BTreeSet::new();
         for (name, events) in types {
             if let Err(reason) = check_name(name) {
                 let type_name = events[0].type_name;
-                faults.push(StartFault::BadEventName {
-                    name,
-                    type_name,
-                    reason,
-                });
+                faults.push(StartFault::BadEventName { name, type_name, reason });
             }
-            if let [first, second, ..] = events[..] {
+            // The error facts of two types clash because the types do.
+            let follows =
+                name.strip_suffix(ERROR_SUFFIX).is_some_and(|name| clashing.contains(name));
+            if let [first, second, ..] = events[..]
+                && !follows
+            {
+                clashing.insert(name);
                 let (first, second) = (first.type_name, second.type_name);
-                faults.push(StartFault::TypeClash {
-                    name,
-                    first,
-                    second,
-                });
+                faults.push(StartFault::TypeClash { name, first, second });
             }
         }
         faults
@@ -122,54 +113,31 @@ impl Graph {
 
     fn responder_faults(&self) -> Vec<StartFault> {
         let mut faults = Vec::new();
-        let requested: BTreeSet<_> = self
-            .outside
-            .requests
-            .iter()
-            .map(|(event, reply)| (event.name, reply.name))
-            .collect();
+        let requested: BTreeSet<_> =
+            self.outside.requests.iter().map(|(event, reply)| (event.name, reply.name)).collect();
         for (event, reply) in requested {
-            let takers: Vec<_> = self
-                .handlers
-                .iter()
-                .filter(|node| node.takes(event))
-                .collect();
+            let takers: Vec<_> = self.handlers.iter().filter(|node| node.takes(event)).collect();
             if takers.is_empty() {
                 faults.push(StartFault::NoResponder { event });
             }
             let answers = |node: &&&Node| node.policy.priority.is_none() && node.puts_out(reply);
-            let rivals: Vec<_> = takers
-                .iter()
-                .filter(answers)
-                .map(|n| n.name.as_str())
-                .collect();
+            let rivals: Vec<_> = takers.iter().filter(answers).map(|n| n.name.as_str()).collect();
             if rivals.len() > 1 {
                 let handlers = rivals.join(" and ");
-                faults.push(StartFault::DuplicateResponder {
-                    event,
-                    reply,
-                    handlers,
-                });
+                faults.push(StartFault::DuplicateResponder { event, reply, handlers });
             }
         }
         let mut lines: BTreeMap<(&'static str, i32), Vec<&str>> = BTreeMap::new();
         for node in &self.handlers {
             for input in &node.inputs {
                 if let Some(priority) = node.policy.priority {
-                    lines
-                        .entry((input.name, priority))
-                        .or_default()
-                        .push(&node.name);
+                    lines.entry((input.name, priority)).or_default().push(&node.name);
                 }
             }
         }
         for ((event, priority), names) in lines.into_iter().filter(|(_, names)| names.len() > 1) {
             let handlers = names.join(" and ");
-            faults.push(StartFault::EqualPriority {
-                event,
-                priority,
-                handlers,
-            });
+            faults.push(StartFault::EqualPriority { event, priority, handlers });
         }
         faults
     }
@@ -184,13 +152,8 @@ impl Graph {
             .chain(replies)
             .collect();
         let published = |node: &'_ Node| {
-            let unheard = node
-                .outputs
-                .iter()
-                .filter(|event| !heard.contains(event.name));
-            unheard
-                .map(|event| (node.name.clone(), event.name))
-                .collect::<Vec<_>>()
+            let unheard = node.outputs.iter().filter(|event| !heard.contains(event.name));
+            unheard.map(|event| (node.name.clone(), event.name)).collect::<Vec<_>>()
         };
         self.handlers.iter().flat_map(published).collect()
     }
@@ -200,16 +163,8 @@ impl Graph {
         let event = |event: &EventType| format!("`{}`", event.name);
         let mut arrows = Vec::new();
         for node in &self.handlers {
-            arrows.extend(
-                node.inputs
-                    .iter()
-                    .map(|input| (event(input), node.name.clone())),
-            );
-            arrows.extend(
-                node.outputs
-                    .iter()
-                    .map(|output| (node.name.clone(), event(output))),
-            );
+            arrows.extend(node.inputs.iter().map(|input| (event(input), node.name.clone())));
+            arrows.extend(node.outputs.iter().map(|output| (node.name.clone(), event(output))));
         }
         arrows
     }
@@ -248,11 +203,8 @@ impl Graph {
             text += &format!("    \"{event}\" [shape=oval];\n");
         }
         for (from, to) in self.arrows() {
-            text += &format!(
-                "    \"{}\" -> \"{}\";\n",
-                from.trim_matches('`'),
-                to.trim_matches('`')
-            );
+            text +=
+                &format!("    \"{}\" -> \"{}\";\n", from.trim_matches('`'), to.trim_matches('`'));
         }
         text + "}\n"
     }
@@ -285,31 +237,18 @@ impl Node {
         let handler = || self.name.clone();
         let mut faults = Vec::new();
         if let Some(reason) = self.policy.fault() {
-            faults.push(StartFault::BadPolicy {
-                handler: handler(),
-                reason,
-            });
+            faults.push(StartFault::BadPolicy { handler: handler(), reason });
         }
         let mut seen = BTreeSet::new();
         for event in self.inputs.iter().filter(|input| !seen.insert(input.name)) {
-            faults.push(StartFault::DuplicateInput {
-                handler: handler(),
-                event: event.name,
-            });
+            faults.push(StartFault::DuplicateInput { handler: handler(), event: event.name });
         }
         for event in self.outputs.iter().map(|output| output.name) {
             if event.ends_with(ERROR_SUFFIX) {
-                faults.push(StartFault::ReservedName {
-                    handler: handler(),
-                    event,
-                });
+                faults.push(StartFault::ReservedName { handler: handler(), event });
             } else if !in_namespace(event, &self.domain) {
                 let domain = self.domain.clone();
-                faults.push(StartFault::ForeignNamespace {
-                    handler: handler(),
-                    domain,
-                    event,
-                });
+                faults.push(StartFault::ForeignNamespace { handler: handler(), domain, event });
             }
         }
         faults

@@ -89,11 +89,7 @@ pub struct Delivery<E, O = ()> {
 
 impl<E: Event, O: Output> Delivery<E, O> {
     pub(crate) fn new(event: Arc<E>, context: EventContext) -> Self {
-        Self {
-            event,
-            context,
-            output: PhantomData,
-        }
+        Self { event, context, output: PhantomData }
     }
 
     /// The event; clones of the `Arc` share it.
@@ -149,11 +145,7 @@ where
         let Some(mut reply) = reply else { return };
         // Most futures are ready at once; only one that waits is worth a task of its own. That task
         // polls it again, so the waker of this first poll need not be a real one.
-        match self
-            .0
-            .as_mut()
-            .poll(&mut TaskContext::from_waker(Waker::noop()))
-        {
+        match self.0.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())) {
             Poll::Ready(result) => drop(reply.send(result)),
             Poll::Pending => {
                 actix_rt::spawn(async move {
@@ -181,9 +173,7 @@ pub(crate) struct Shell<H> {
 
 impl<H: EventHandler> Shell<H> {
     pub(crate) fn new(handler: H) -> Self {
-        Self {
-            handler: Rc::new(handler),
-        }
+        Self { handler: Rc::new(handler) }
     }
 }
 

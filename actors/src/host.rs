@@ -36,11 +36,7 @@ where
     let retire = Arc::new(Notify::new());
     let seat = Arc::clone(&plan.seat);
     let host = Host::new(plan, supervisor.clone(), Arc::clone(&retire));
-    Child {
-        seat,
-        retire,
-        task: actix_rt::spawn(host.run()),
-    }
+    Child { seat, retire, task: actix_rt::spawn(host.run()) }
 }
 
 struct Host<A: Actor> {
@@ -57,47 +53,19 @@ type Lives<'h> = FuturesUnordered<Pin<Box<dyn Future<Output = HandlerStatus> + '
 
 impl<A: Actor<Context = Context<A>>> Host<A> {
     fn new(plan: HostPlan<A>, supervisor: Addr<Supervisor>, retire: Arc<Notify>) -> Self {
-        let HostPlan {
-            router,
-            seat,
-            factory,
-            feeds,
-            concurrency,
-        } = plan;
-        let threads: Vec<_> = (0..seat.policy.blocking.unwrap_or_default())
-            .map(|_| Arbiter::new())
-            .collect();
+        let HostPlan { router, seat, factory, feeds, concurrency } = plan;
+        let threads: Vec<_> =
+            (0..seat.policy.blocking.unwrap_or_default()).map(|_| Arbiter::new()).collect();
         let (instances, each) = if threads.is_empty() {
             (vec![Instance::new(None)], concurrency)
         } else {
-            (
-                threads
-                    .iter()
-                    .map(|thread| Instance::new(Some(thread.handle())))
-                    .collect(),
-                1,
-            )
+            (threads.iter().map(|thread| Instance::new(Some(thread.handle()))).collect(), 1)
         };
         let concurrency = each * instances.len();
         let crew = Rc::new(Crew::new(instances, each));
-        let feeds = feeds
-            .into_iter()
-            .map(|feed| (feed.input.name, feed))
-            .collect();
-        let work = Rc::new(Work {
-            router,
-            seat,
-            feeds,
-            crew,
-        });
-        Self {
-            work,
-            factory,
-            supervisor,
-            retire,
-            concurrency,
-            threads,
-        }
+        let feeds = feeds.into_iter().map(|feed| (feed.input.name, feed)).collect();
+        let work = Rc::new(Work { router, seat, feeds, crew });
+        Self { work, factory, supervisor, retire, concurrency, threads }
     }
 
     async fn run(self) {

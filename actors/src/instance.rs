@@ -57,6 +57,10 @@ impl<A: Actor> Life<A> {
         self.fate.decree(End::Panicked(panic));
     }
 
+    fn is_ending(&self) -> bool {
+        self.fate.order.lock().is_some() || self.fate.end.get().is_some()
+    }
+
     /// How it ended, if it has.
     pub(crate) fn end(&self) -> Option<&End> {
         self.fate.end.get()
@@ -92,11 +96,7 @@ pub(crate) struct Instance<A: Actor> {
 
 impl<A: Actor<Context = Context<A>>> Instance<A> {
     pub(crate) fn new(thread: Option<ArbiterHandle>) -> Self {
-        Self {
-            state: watch::Sender::new(State::Starting),
-            retired: Notify::new(),
-            thread,
-        }
+        Self { state: watch::Sender::new(State::Starting), retired: Notify::new(), thread }
     }
 
     /// The current life; waits through restarts. `None` when the instance is gone.
@@ -104,7 +104,7 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
         let mut state = self.state.subscribe();
         loop {
             match &*state.borrow_and_update() {
-                State::Alive(life) if life.end().is_none() => return Some(Arc::clone(life)),
+                State::Alive(life) if !life.is_ending() => return Some(Arc::clone(life)),
                 State::Gone => return None,
                 State::Alive(_) | State::Starting => {}
             }
@@ -145,10 +145,7 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
                 break HandlerStatus::Ended;
             }
             seat.set_status(HandlerStatus::Restarting);
-            let report = Ended {
-                seat: Arc::clone(seat),
-                end,
-            };
+            let report = Ended { seat: Arc::clone(seat), end };
             // A supervisor that is gone wants no restart.
             let verdict = supervisor.send(report).await;
             match verdict.unwrap_or(Verdict::GiveUp(HandlerStatus::Ended)) {
@@ -185,9 +182,7 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
                 let _ = ended.send(end);
             });
         });
-        has_ended
-            .await
-            .unwrap_or(End::Panicked("the handler's thread ended".into()))
+        has_ended.await.unwrap_or(End::Panicked("the handler's thread ended".into()))
     }
 }
 
@@ -209,19 +204,17 @@ async fn live_here<A: Actor<Context = Context<A>>>(
     let addr = context.address();
     let mut life = Box::pin(context.into_future(actor));
     born(addr);
+    // A condemned actor first takes what is in its mailbox: those deliveries did nothing wrong.
     let end = tokio::select! {
         biased;
-        end = fate.decreed() => end,
         end = poll_caught(life.as_mut()) => end,
+        end = fate.decreed() => end,
     };
     // Before the mailbox goes, so that whoever loses a message finds the reason.
     let end = fate.end.get_or_init(|| end).clone();
     // Runs the actor's `stopping` and `stopped`, which may panic too.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(life))) {
-        tracing::error!(
-            panic = panic_text(&*panic),
-            "an actor panicked while it stopped"
-        );
+        tracing::error!(panic = panic_text(&*panic), "an actor panicked while it stopped");
     }
     end
 }
@@ -229,12 +222,10 @@ async fn live_here<A: Actor<Context = Context<A>>>(
 async fn poll_caught<A: Actor<Context = Context<A>>>(
     mut life: Pin<&mut ContextFut<A, Context<A>>>,
 ) -> End {
-    std::future::poll_fn(
-        |cx| match catch_unwind(AssertUnwindSafe(|| life.as_mut().poll(cx))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(())) => Poll::Ready(End::Stopped),
-            Err(panic) => Poll::Ready(End::Panicked(panic_text(&*panic))),
-        },
-    )
+    std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| life.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(())) => Poll::Ready(End::Stopped),
+        Err(panic) => Poll::Ready(End::Panicked(panic_text(&*panic))),
+    })
     .await
 }

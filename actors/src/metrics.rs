@@ -146,10 +146,7 @@ impl Counters {
     ) -> HandlerMetrics {
         let processed = self.processed.load(Relaxed);
         let quantile = |q| {
-            let micros = self
-                .durations
-                .get()
-                .map_or(0, |durations| durations.quantile(q));
+            let micros = self.durations.get().map_or(0, |durations| durations.quantile(q));
             to_millis(micros, 1)
         };
         HandlerMetrics {
@@ -215,11 +212,7 @@ impl Histogram {
     }
 
     fn quantile(&self, q: f64) -> u64 {
-        let counts: Vec<u64> = self
-            .0
-            .iter()
-            .map(|count| count.load(Relaxed).into())
-            .collect();
+        let counts: Vec<u64> = self.0.iter().map(|count| count.load(Relaxed).into()).collect();
         let total: u64 = counts.iter().sum();
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // q is within 0..=1
         #[allow(clippy::cast_precision_loss)] // a rank need not be exact beyond 2^52
@@ -229,11 +222,7 @@ impl Histogram {
             seen += count;
             seen >= wanted
         };
-        counts
-            .iter()
-            .position(reached)
-            .filter(|_| total > 0)
-            .map_or(0, Self::upper)
+        counts.iter().position(reached).filter(|_| total > 0).map_or(0, Self::upper)
     }
 }
 
@@ -246,14 +235,8 @@ mod tests {
         for micros in (0..100_000).chain([1_000_000, 60_000_000]) {
             let bucket = Histogram::bucket(micros);
             let upper = Histogram::upper(bucket);
-            assert!(
-                micros <= upper,
-                "{micros} is above its bucket's end {upper}"
-            );
-            assert!(
-                upper <= micros + micros / 8,
-                "{micros} is reported as {upper}"
-            );
+            assert!(micros <= upper, "{micros} is above its bucket's end {upper}");
+            assert!(upper <= micros + micros / 8, "{micros} is reported as {upper}");
         }
     }
 

@@ -202,10 +202,7 @@ impl Policy {
             Some("attempts_max is 0: nothing would ever be tried")
         } else if self.timeout == Some(Duration::ZERO) {
             Some("timeout is 0: every delivery would fail")
-        } else if self
-            .blocking
-            .is_some_and(|threads| threads == 0 || threads > THREADS_MAX)
-        {
+        } else if self.blocking.is_some_and(|threads| threads == 0 || threads > THREADS_MAX) {
             Some("blocking needs 1 to 256 threads")
         } else {
             None
@@ -218,10 +215,6 @@ const THREADS_MAX: usize = 256;
 
 /// `first`, doubled for each of the `failures` after the first, at most `max`.
 pub(crate) fn doubled(first: Duration, failures: u32, max: Duration) -> Duration {
-    let factor = 1_u32
-        .checked_shl(failures.saturating_sub(1))
-        .unwrap_or(u32::MAX);
-    first
-        .checked_mul(factor)
-        .map_or(max, |delay| delay.min(max))
+    let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+    first.checked_mul(factor).map_or(max, |delay| delay.min(max))
 }

@@ -57,15 +57,7 @@ impl Address {
     fn new(router: &Arc<Router>, source: &Arc<str>, parent: Option<Parent>) -> Self {
         let (router, source) = (Arc::clone(router), Arc::clone(source));
         let (trace_id, identity, tenant, headers) = (None, None, None, Vec::new());
-        Self {
-            router,
-            source,
-            parent,
-            trace_id,
-            identity,
-            tenant,
-            headers,
-        }
+        Self { router, source, parent, trace_id, identity, tenant, headers }
     }
 
     pub(crate) fn router(&self) -> &Arc<Router> {
@@ -73,19 +65,12 @@ impl Address {
     }
 
     pub(crate) fn origin(&self) -> Origin {
-        if self.parent.is_some() {
-            Origin::Chain
-        } else {
-            Origin::Outside
-        }
+        if self.parent.is_some() { Origin::Chain } else { Origin::Outside }
     }
 
     /// What is left of the chain's deadline, or `limit` when that is shorter.
     pub(crate) fn patience(&self, limit: Duration) -> Duration {
-        let left = self
-            .parent
-            .as_ref()
-            .and_then(|parent| parent.metadata.remaining());
+        let left = self.parent.as_ref().and_then(|parent| parent.metadata.remaining());
         left.map_or(limit, |left| left.min(limit))
     }
 
@@ -94,23 +79,10 @@ impl Address {
         let clock = &self.router.clock;
         let id = clock.event_id();
         let timestamp = clock.now();
-        let (hops, causation_id) = self
-            .parent
-            .as_ref()
-            .map_or((0, None), |p| (p.hops, Some(p.id)));
+        let (hops, causation_id) = self.parent.as_ref().map_or((0, None), |p| (p.hops, Some(p.id)));
         let metadata = self.metadata(id, deadline);
         let source = self.source;
-        Envelope::new(
-            event,
-            Label {
-                id,
-                metadata,
-                causation_id,
-                source,
-                timestamp,
-                hops,
-            },
-        )
+        Envelope::new(event, Label { id, metadata, causation_id, source, timestamp, hops })
     }
 
     /// The parent's metadata when nothing changes, else a changed copy.
@@ -124,9 +96,7 @@ impl Address {
             Some(parent) if untouched => return Arc::clone(&parent.metadata),
             Some(parent) => Metadata::clone(&parent.metadata),
             None => Metadata {
-                trace_id: self
-                    .trace_id
-                    .unwrap_or_else(|| self.router.clock.trace_id()),
+                trace_id: self.trace_id.unwrap_or_else(|| self.router.clock.trace_id()),
                 correlation_id: id,
                 identity: None,
                 tenant: None,
@@ -209,10 +179,7 @@ impl Address {
 
 impl<E: Event> Publish<E> {
     pub(crate) fn new(address: Address, event: E) -> Self {
-        Self {
-            event: Arc::new(event),
-            address,
-        }
+        Self { event: Arc::new(event), address }
     }
 
     address_setters!();
@@ -241,14 +208,7 @@ impl<E: Event> Publish<E> {
     fn into_parcel(self, deadline: Option<Instant>) -> (Parcel, Origin) {
         let origin = self.address.origin();
         let envelope = self.address.seal(self.event, deadline);
-        (
-            Parcel {
-                envelope,
-                chain: None,
-                rank: 0,
-            },
-            origin,
-        )
+        (Parcel { envelope, chain: None, rank: 0 }, origin)
     }
 }
 

@@ -31,11 +31,7 @@ pub(crate) struct Room<'q, T> {
 
 impl<T> Queue<T> {
     pub(crate) fn new(max: usize) -> Self {
-        let state = State {
-            items: VecDeque::new(),
-            closed: false,
-            reader: None,
-        };
+        let state = State { items: VecDeque::new(), closed: false, reader: None };
         Self {
             state: Mutex::new(state),
             room: Semaphore::new(max.min(Semaphore::MAX_PERMITS)),
@@ -54,10 +50,7 @@ impl<T> Queue<T> {
     /// Room for one item if there is some now, in a queue that is open.
     pub(crate) fn try_reserve(&self) -> Option<Room<'_, T>> {
         let permit = self.room.try_acquire().ok()?;
-        Some(Room {
-            queue: self,
-            permit,
-        })
+        Some(Room { queue: self, permit })
     }
 
     /// Waits for room and pushes.
@@ -66,11 +59,7 @@ impl<T> Queue<T> {
     /// Dropped before it is ready, nothing was pushed.
     pub(crate) async fn push(&self, item: T) -> Result<(), Closed<T>> {
         match self.room.acquire().await {
-            Ok(permit) => Room {
-                queue: self,
-                permit,
-            }
-            .push(item),
+            Ok(permit) => Room { queue: self, permit }.push(item),
             Err(_) => Err(Closed(item)),
         }
     }

@@ -59,13 +59,7 @@ pub(crate) struct Registry {
 impl Registry {
     /// `graph` holds what is known of the outside, and no handlers yet.
     pub(crate) fn new(router: Arc<Router>, graph: Graph) -> Self {
-        Self {
-            router,
-            graph,
-            seats: Vec::new(),
-            domains: Vec::new(),
-            next_id: 1,
-        }
+        Self { router, graph, seats: Vec::new(), domains: Vec::new(), next_id: 1 }
     }
 
     /// A name that no other handler has, so that two of one type do not share their metrics.
@@ -74,10 +68,7 @@ impl Registry {
         let taken = |name: &str| graph.handlers.iter().any(|node| node.name == name);
         let numbered = (2..).map(|n| format!("{plain}#{n}"));
         // The names are endless.
-        std::iter::once(plain.clone())
-            .chain(numbered)
-            .find(|name| !taken(name))
-            .unwrap_or(plain)
+        std::iter::once(plain.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or(plain)
     }
 
     fn supervisor(&mut self, domain: &str) -> (Arc<str>, Addr<Supervisor>) {
@@ -98,10 +89,7 @@ impl Registry {
             domain: Arc::clone(domain),
             inputs: node.inputs.clone(),
             outputs: node.outputs.clone(),
-            queue_max: node
-                .policy
-                .queue_max
-                .unwrap_or(self.router.limits.queue_max),
+            queue_max: node.policy.queue_max.unwrap_or(self.router.limits.queue_max),
             policy: node.policy.clone(),
         }));
         self.seats.push(Arc::clone(&seat));
@@ -121,11 +109,7 @@ impl Handler<Mount> for Registry {
     type Result = ResponseFuture<Result<Vec<Arc<Seat>>, StartError>>;
 
     fn handle(&mut self, mount: Mount, _: &mut Context<Self>) -> Self::Result {
-        let Mount {
-            domains,
-            unheard,
-            dry_run,
-        } = mount;
+        let Mount { domains, unheard, dry_run } = mount;
         let mut graph = self.graph.clone();
         let mut specs = Vec::new();
         for (domain, handlers) in domains {
@@ -156,10 +140,7 @@ impl Handler<Mount> for Registry {
         for (node, hire) in new.iter().zip(specs) {
             let (domain, supervisor) = self.supervisor(&node.domain);
             let seat = self.seat(node, &domain);
-            hires.push((
-                supervisor,
-                hire(Arc::clone(&self.router), Arc::clone(&seat)),
-            ));
+            hires.push((supervisor, hire(Arc::clone(&self.router), Arc::clone(&seat))));
             seats.push(seat);
         }
         self.graph.handlers.extend(new);
@@ -182,9 +163,7 @@ impl Handler<Unmount> for Registry {
             return Box::pin(async {});
         };
         let seat = self.seats.remove(place);
-        self.graph
-            .handlers
-            .retain(|node| *node.name != *seat.handler);
+        self.graph.handlers.retain(|node| *node.name != *seat.handler);
         self.publish_table();
         seat.queue.close();
         let (_, supervisor) = self.supervisor(&seat.domain);

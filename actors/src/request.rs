@@ -40,12 +40,7 @@ impl<R: 'static> Message for Reply<R> {
 
 impl<E: Replies> Request<E, E::Reply> {
     pub(crate) fn new(address: Address, event: E) -> Self {
-        Self {
-            event: Arc::new(event),
-            address,
-            timeout: None,
-            reply: PhantomData,
-        }
+        Self { event: Arc::new(event), address, timeout: None, reply: PhantomData }
     }
 }
 
@@ -61,18 +56,8 @@ impl<E: Event, R: Event> Request<E, R> {
 
     /// Waits for another event than the declared reply, from anywhere later in the chain.
     pub fn until<L: Event>(self) -> Request<E, L> {
-        let Self {
-            event,
-            address,
-            timeout,
-            ..
-        } = self;
-        Request {
-            event,
-            address,
-            timeout,
-            reply: PhantomData,
-        }
+        let Self { event, address, timeout, .. } = self;
+        Request { event, address, timeout, reply: PhantomData }
     }
 
     /// Sends the outcome to an actor, whenever it comes, and returns at once.
@@ -109,39 +94,20 @@ impl<E: Event, R: Event> Request<E, R> {
         let chain = {
             let phase = Arc::clone(&router.phase);
             let (requested, wanted) = (event, Some(R::NAME));
-            let plan = ChainPlan {
-                requested,
-                wanted,
-                trace_id,
-                patience,
-                phase,
-            };
+            let plan = ChainPlan { requested, wanted, trace_id, patience, phase };
             // A requester that no longer waits has dropped its receiver.
-            Chain::new(
-                plan,
-                Box::new(move |answer: Answer| drop(reply_to.send(answer))),
-            )
+            Chain::new(plan, Box::new(move |answer: Answer| drop(reply_to.send(answer))))
         };
-        let parcel = Parcel {
-            envelope,
-            chain: Some(chain),
-            rank: 0,
-        };
+        let parcel = Parcel { envelope, chain: Some(chain), rank: 0 };
         let exchange = async {
             let refused = |refused| RequestError::not_accepted(refused, trace_id);
             router.publish(parcel, origin).await.map_err(refused)?;
             // The slot is filled before its last holder goes.
-            reply
-                .await
-                .unwrap_or(Err(RequestError::Shutdown { event, trace_id }))
+            reply.await.unwrap_or(Err(RequestError::Shutdown { event, trace_id }))
         };
         match timeout_at(deadline, exchange).await {
             Ok(answer) => answer,
-            Err(_) => Err(RequestError::Timeout {
-                event,
-                after: patience,
-                trace_id,
-            }),
+            Err(_) => Err(RequestError::Timeout { event, after: patience, trace_id }),
         }
     }
 }
@@ -178,11 +144,7 @@ fn check_responders(
     };
     if let Some((_, handlers)) = route.competing.iter().find(|(output, _)| *output == wanted) {
         let handlers = handlers.clone();
-        return Err(RequestError::Ambiguous {
-            event,
-            handlers,
-            trace_id,
-        });
+        return Err(RequestError::Ambiguous { event, handlers, trace_id });
     }
     Ok(())
 }

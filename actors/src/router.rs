@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::chain::Parcel;
@@ -57,6 +58,8 @@ pub(crate) struct Router {
     pub(crate) event_log: EventLog,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) live: Live,
+    /// One permit for each schedule that may be added.
+    pub(crate) schedules: Arc<Semaphore>,
     pub(crate) tap: Tap,
     table: ArcSwap<Table>,
 }
@@ -82,6 +85,7 @@ impl Router {
             event_log: EventLog::new(limits.event_log_max),
             dead_letters: DeadLetters::new(limits.dead_letters_max),
             live: Live::default(),
+            schedules: Arc::new(Semaphore::new(limits.schedules_max)),
             tap,
             table: ArcSwap::default(),
             limits,
@@ -112,9 +116,7 @@ impl Router {
             self.unheard(&parcel.envelope);
             return Ok(());
         };
-        let rejecting = route
-            .targets()
-            .filter(|seat| seat.policy.overflow == Overflow::Reject);
+        let rejecting = route.targets().filter(|seat| seat.policy.overflow == Overflow::Reject);
         let mut reserved = self.reserve(rejecting, &parcel)?;
         let mut full = Vec::new();
         for seat in route.targets() {
@@ -183,9 +185,7 @@ impl Router {
     pub(crate) async fn pass_on(&self, mut parcel: Parcel) -> bool {
         parcel.rank += 1;
         let table = self.table();
-        let next = table
-            .route(parcel.envelope.name())
-            .and_then(|r| r.line.get(parcel.rank));
+        let next = table.route(parcel.envelope.name()).and_then(|r| r.line.get(parcel.rank));
         let Some(seat) = next else { return false };
         // Refused only at shutdown, where each chain tells its requester when it is dropped.
         if !self.offer(seat, &parcel).unwrap_or(true) {
@@ -203,13 +203,7 @@ impl Router {
             attempts, %reason, "dead letter"
         );
         let (handler, at) = (handler.to_owned(), self.clock.now());
-        let letter = DeadLetter {
-            envelope,
-            handler,
-            reason,
-            attempts,
-            at,
-        };
+        let letter = DeadLetter { envelope, handler, reason, attempts, at };
         if let Some(lost) = self.dead_letters.push(letter) {
             tracing::error!(
                 handler = lost.handler, event = lost.envelope.name(),
@@ -229,26 +223,14 @@ impl Router {
             return Err(PublishError::Shutdown { event });
         }
         let handler = seat.handler.to_string();
-        parcel.fail(RequestError::Unavailable {
-            event,
-            handler,
-            trace_id,
-        });
+        parcel.fail(RequestError::Unavailable { event, handler, trace_id });
         self.bury(parcel, &seat.handler, DeadReason::Unavailable, 0);
         Ok(())
     }
 
     fn bury_refused(&self, parcel: &Parcel, refused: PublishError) {
-        parcel.fail(RequestError::not_accepted(
-            refused.clone(),
-            parcel.envelope.trace_id(),
-        ));
-        self.bury(
-            parcel,
-            parcel.envelope.source(),
-            DeadReason::Refused(refused),
-            0,
-        );
+        parcel.fail(RequestError::not_accepted(refused.clone(), parcel.envelope.trace_id()));
+        self.bury(parcel, parcel.envelope.source(), DeadReason::Refused(refused), 0);
     }
 
     fn admit(&self, parcel: &Parcel, from: Origin) -> Result<(), PublishError> {
@@ -267,10 +249,7 @@ impl Router {
         if let Some(known) = table.event_type(event)
             && known.type_id != parcel.envelope.type_id()
         {
-            return Err(PublishError::TypeClash {
-                event,
-                registered: known.type_name,
-            });
+            return Err(PublishError::TypeClash { event, registered: known.type_name });
         }
         self.totals.published.fetch_add(1, Ordering::Relaxed);
         if let Some(tap) = &self.tap {
@@ -390,10 +369,6 @@ struct Reserved<'t>(Vec<(u64, Room<'t, Parcel>)>);
 impl<'t> Reserved<'t> {
     fn pop_if_of(&mut self, seat: &Seat) -> Option<Room<'t, Parcel>> {
         let (id, _) = self.0.last()?;
-        if *id == seat.id {
-            self.0.pop().map(|(_, room)| room)
-        } else {
-            None
-        }
+        if *id == seat.id { self.0.pop().map(|(_, room)| room) } else { None }
     }
 }

@@ -97,18 +97,9 @@ impl Runtime {
         // A scheduler that is gone has no schedules.
         let _ = self.scheduler.send(StopSchedules).await;
         let quiet = timeout(self.router.limits.drain_timeout, self.router.live.quiet()).await;
-        let report = if quiet.is_ok() {
-            StopReport::default()
-        } else {
-            self.left()
-        };
+        let report = if quiet.is_ok() { StopReport::default() } else { self.left() };
         self.router.phase.advance_to(Phase::Stopped);
-        for Left {
-            handler,
-            queued,
-            in_flight,
-        } in &report.left
-        {
+        for Left { handler, queued, in_flight } in &report.left {
             tracing::error!(handler, queued, in_flight, "left unfinished at shutdown");
         }
         // A registry that is gone has stopped every handler.
@@ -128,11 +119,7 @@ impl Runtime {
             queued: seat.queue.len(),
             in_flight: seat.counters.in_flight.load(Relaxed),
         });
-        StopReport {
-            left: left
-                .filter(|left| left.queued > 0 || left.in_flight > 0)
-                .collect(),
-        }
+        StopReport { left: left.filter(|left| left.queued > 0 || left.in_flight > 0).collect() }
     }
 }
 
@@ -160,9 +147,7 @@ impl RuntimeBuilder {
     /// Declares that `E` is requested from outside, so that a missing or second responder is found
     /// before anything starts.
     pub fn requests<E: Replies>(mut self) -> Self {
-        self.outside
-            .requests
-            .push((EventType::of::<E>(), EventType::of::<E::Reply>()));
+        self.outside.requests.push((EventType::of::<E>(), EventType::of::<E::Reply>()));
         self
     }
 
@@ -255,33 +240,17 @@ impl RuntimeBuilder {
     /// Outside an actix system.
     pub async fn start(self) -> Result<Runtime, StartError> {
         let mut faults = self.faults();
-        let Self {
-            domains,
-            mut outside,
-            limits,
-            unheard,
-            seed,
-            tap,
-        } = self;
+        let Self { domains, mut outside, limits, unheard, seed, tap } = self;
         for domain in &domains {
             outside.requests.extend(&domain.requests);
         }
         let schedules_max = limits.schedules_max;
         let router = Arc::new(Router::new(limits, seed, tap));
-        let graph = Graph {
-            handlers: Vec::new(),
-            outside,
-        };
+        let graph = Graph { handlers: Vec::new(), outside };
         let registry = Registry::new(Arc::clone(&router), graph).start();
         let domains: Vec<_> = domains.into_iter().map(|d| (d.name, d.handlers)).collect();
         let refused = !faults.is_empty();
-        let mounted = registry
-            .send(Mount {
-                domains,
-                unheard,
-                dry_run: refused,
-            })
-            .await;
+        let mounted = registry.send(Mount { domains, unheard, dry_run: refused }).await;
         if let Err(error) = mounted.map_err(|_| StartError::shutdown())? {
             faults.extend(error.faults);
         }
@@ -290,12 +259,7 @@ impl RuntimeBuilder {
         }
         let scheduler = Scheduler::new(schedules_max).start();
         let bus = Bus::new(Arc::clone(&router), registry.clone(), scheduler.clone());
-        Ok(Runtime {
-            bus,
-            router,
-            registry,
-            scheduler,
-        })
+        Ok(Runtime { bus, router, registry, scheduler })
     }
 
     /// Faults that are not the graph's.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use actix::prelude::SendError;
 use actix::{Actor, Addr, Context, Handler, Message};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -89,11 +90,7 @@ impl Schedule {
 
 impl<E: Event> Scheduling<E> {
     pub(crate) fn new(event: E, address: Address, scheduler: Addr<Scheduler>) -> Self {
-        Self {
-            event,
-            address,
-            scheduler,
-        }
+        Self { event, address, scheduler }
     }
 
     /// Publishes a copy each `interval`, the first after one interval, until it is cancelled. A tick
@@ -118,29 +115,24 @@ impl<E: Event> Scheduling<E> {
     }
 
     fn add(self, first: Duration, then: Option<Duration>) -> Result<Schedule, ScheduleError> {
-        let Self {
-            event,
-            address,
-            scheduler,
-        } = self;
-        let schedule = Schedule {
-            state: Arc::default(),
-        };
-        let schedules_max = address.router().limits.schedules_max;
+        let Self { event, address, scheduler } = self;
+        let schedule = Schedule { state: Arc::default() };
+        let router = Arc::clone(address.router());
+        let permit = Arc::clone(&router.schedules).try_acquire_owned();
+        let schedules_max = router.limits.schedules_max;
+        let permit = permit.map_err(|_| ScheduleError::Full { event: E::NAME, schedules_max })?;
         let publish = move || Publish::new(address.clone(), event.clone());
-        let task = run(publish, schedule.clone(), Instant::now() + first, then);
-        let add = Add {
-            schedule: schedule.clone(),
-            task: Box::pin(task),
+        let ticking = run(publish, schedule.clone(), Instant::now() + first, then);
+        let task = async move {
+            ticking.await;
+            drop(permit);
         };
+        let add = Add { schedule: schedule.clone(), task: Box::pin(task) };
         let event = E::NAME;
         match scheduler.try_send(add) {
             Ok(()) => Ok(schedule),
-            Err(actix::prelude::SendError::Full(_)) => Err(ScheduleError::Full {
-                event,
-                schedules_max,
-            }),
-            Err(actix::prelude::SendError::Closed(_)) => Err(ScheduleError::Shutdown { event }),
+            Err(SendError::Full(_)) => Err(ScheduleError::Full { event, schedules_max }),
+            Err(SendError::Closed(_)) => Err(ScheduleError::Shutdown { event }),
         }
     }
 }
@@ -191,10 +183,7 @@ fn track(router: &Router, envelope: &Envelope, ended: Arc<State>) -> Arc<Chain> 
         patience: Duration::ZERO,
         phase: Arc::clone(&router.phase),
     };
-    Chain::new(
-        plan,
-        Box::new(move |_| ended.running.store(false, Ordering::Release)),
-    )
+    Chain::new(plan, Box::new(move |_| ended.running.store(false, Ordering::Release)))
 }
 
 /// Runs a schedule.
@@ -222,10 +211,7 @@ pub(crate) struct Scheduler {
 
 impl Scheduler {
     pub(crate) fn new(schedules_max: usize) -> Self {
-        Self {
-            schedules: Vec::new(),
-            max: schedules_max,
-        }
+        Self { schedules: Vec::new(), max: schedules_max }
     }
 }
 

@@ -13,18 +13,12 @@ pub struct StartError {
 
 impl StartError {
     pub(crate) fn shutdown() -> Self {
-        Self {
-            faults: vec![StartFault::Shutdown],
-        }
+        Self { faults: vec![StartFault::Shutdown] }
     }
 }
 
 fn count(faults: usize) -> String {
-    if faults == 1 {
-        "1 fault".to_owned()
-    } else {
-        format!("{faults} faults")
-    }
+    if faults == 1 { "1 fault".to_owned() } else { format!("{faults} faults") }
 }
 
 fn list(faults: &[StartFault]) -> String {

@@ -111,9 +111,7 @@ impl<H: EventHandler> Subscriber<Shell<H>> {
     pub(crate) fn of_handler(handler: H) -> Self {
         let policy = handler.policy();
         let factory = move || Shell::new(handler.clone());
-        let mut subscriber = Self::new(factory)
-            .on::<H::Input, H::Output>()
-            .policy(policy);
+        let mut subscriber = Self::new(factory).on::<H::Input, H::Output>().policy(policy);
         subscriber.name = short_name(std::any::type_name::<H>());
         subscriber.concurrency = SHORT_FORM_CONCURRENCY;
         subscriber
@@ -132,36 +130,16 @@ pub(crate) struct HandlerSpec {
 
 impl<A: Actor<Context = Context<A>>> From<Subscriber<A>> for HandlerSpec {
     fn from(subscriber: Subscriber<A>) -> Self {
-        let Subscriber {
-            name,
-            factory,
-            feeds,
-            error_facts,
-            outputs,
-            policy,
-            concurrency,
-        } = subscriber;
+        let Subscriber { name, factory, feeds, error_facts, outputs, policy, concurrency } =
+            subscriber;
         let concurrency = policy.concurrency.unwrap_or(concurrency);
         let inputs = feeds.iter().map(|feed| feed.input).collect();
         let hire = move |router, seat| -> Hire {
-            let plan = HostPlan {
-                router,
-                seat,
-                factory,
-                feeds,
-                concurrency,
-            };
+            let plan = HostPlan { router, seat, factory, feeds, concurrency };
             Box::new(move |supervisor| host::start(plan, supervisor))
         };
         let (outputs, hire) = (outputs.0, Box::new(hire));
-        Self {
-            name,
-            inputs,
-            outputs,
-            error_facts,
-            policy,
-            hire,
-        }
+        Self { name, inputs, outputs, error_facts, policy, hire }
     }
 }
 

@@ -86,10 +86,7 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     pub(crate) fn new() -> Self {
-        Self {
-            children: Vec::new(),
-            histories: HashMap::new(),
-        }
+        Self { children: Vec::new(), histories: HashMap::new() }
     }
 }
 
@@ -120,11 +117,7 @@ impl Handler<Ended> for Supervisor {
                 tracing::warn!(handler, ?end, ?delay, "handler restarts");
             }
             Verdict::GiveUp(HandlerStatus::Down) => {
-                tracing::error!(
-                    handler,
-                    ?end,
-                    "handler is down, its policy allows no restart"
-                );
+                tracing::error!(handler, ?end, "handler is down, its policy allows no restart");
             }
             Verdict::GiveUp(_) => tracing::debug!(handler, ?end, "handler ended"),
         }
@@ -137,10 +130,7 @@ impl Handler<StopChild> for Supervisor {
 
     fn handle(&mut self, StopChild { seat_id }: StopChild, _: &mut Context<Self>) -> Self::Result {
         self.histories.remove(&seat_id);
-        let place = self
-            .children
-            .iter()
-            .position(|child| child.seat.id == seat_id);
+        let place = self.children.iter().position(|child| child.seat.id == seat_id);
         let child = place.map(|place| self.children.remove(place));
         Box::pin(async move {
             if let Some(child) = child {
@@ -196,17 +186,9 @@ impl History {
             return Verdict::GiveUp(HandlerStatus::Down);
         }
         self.restarts.push_back(now);
-        self.in_row = if successes > self.successes {
-            1
-        } else {
-            self.in_row + 1
-        };
+        self.in_row = if successes > self.successes { 1 } else { self.in_row + 1 };
         self.successes = successes;
-        Verdict::RestartAfter(doubled(
-            policy.restart_delay,
-            self.in_row,
-            policy.restart_delay_max,
-        ))
+        Verdict::RestartAfter(doubled(policy.restart_delay, self.in_row, policy.restart_delay_max))
     }
 }
 
@@ -237,10 +219,7 @@ mod tests {
         let mut at = |s| history.decide(&policy, &panicked(), 0, start + secs(s));
         assert!(matches!(at(0), Verdict::RestartAfter(_)));
         assert!(matches!(at(1), Verdict::RestartAfter(_)));
-        assert!(
-            matches!(at(11), Verdict::RestartAfter(_)),
-            "both are out of the window"
-        );
+        assert!(matches!(at(11), Verdict::RestartAfter(_)), "both are out of the window");
         assert!(matches!(at(12), Verdict::RestartAfter(_)));
         assert_eq!(at(13), Verdict::GiveUp(HandlerStatus::Down));
     }
@@ -252,22 +231,10 @@ mod tests {
             let policy = Policy::default().restart(restart);
             History::default().decide(&policy, &end, 0, Instant::now())
         };
-        assert!(matches!(
-            decide(Restart::Always, panicked()),
-            Verdict::RestartAfter(_)
-        ));
-        assert!(matches!(
-            decide(Restart::Always, End::Stopped),
-            Verdict::RestartAfter(_)
-        ));
-        assert!(matches!(
-            decide(Restart::OnFailure, panicked()),
-            Verdict::RestartAfter(_)
-        ));
-        assert_eq!(
-            decide(Restart::OnFailure, End::Stopped),
-            Verdict::GiveUp(Ended)
-        );
+        assert!(matches!(decide(Restart::Always, panicked()), Verdict::RestartAfter(_)));
+        assert!(matches!(decide(Restart::Always, End::Stopped), Verdict::RestartAfter(_)));
+        assert!(matches!(decide(Restart::OnFailure, panicked()), Verdict::RestartAfter(_)));
+        assert_eq!(decide(Restart::OnFailure, End::Stopped), Verdict::GiveUp(Ended));
         assert_eq!(decide(Restart::Never, panicked()), Verdict::GiveUp(Down));
         assert_eq!(decide(Restart::Never, End::Stopped), Verdict::GiveUp(Ended));
     }

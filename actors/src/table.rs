@@ -21,11 +21,7 @@ pub(crate) struct EventType {
 
 impl EventType {
     pub(crate) fn of<E: Event>() -> Self {
-        Self {
-            name: E::NAME,
-            type_id: TypeId::of::<E>(),
-            type_name: std::any::type_name::<E>(),
-        }
+        Self { name: E::NAME, type_id: TypeId::of::<E>(), type_name: std::any::type_name::<E>() }
     }
 }
 
@@ -56,28 +52,10 @@ pub(crate) struct SeatPlan {
 
 impl Seat {
     pub(crate) fn new(plan: SeatPlan) -> Self {
-        let SeatPlan {
-            id,
-            handler,
-            domain,
-            inputs,
-            outputs,
-            policy,
-            queue_max,
-        } = plan;
+        let SeatPlan { id, handler, domain, inputs, outputs, policy, queue_max } = plan;
         let (queue, counters) = (Queue::new(queue_max), Counters::default());
         let status = AtomicU8::new(0);
-        Self {
-            id,
-            handler,
-            domain,
-            inputs,
-            outputs,
-            policy,
-            queue,
-            counters,
-            status,
-        }
+        Self { id, handler, domain, inputs, outputs, policy, queue, counters, status }
     }
 
     pub(crate) fn status(&self) -> HandlerStatus {
@@ -100,8 +78,7 @@ impl Seat {
     }
 
     pub(crate) fn metrics(&self) -> HandlerMetrics {
-        self.counters
-            .snapshot(self.status(), self.queue.len(), self.queue.max())
+        self.counters.snapshot(self.status(), self.queue.len(), self.queue.max())
     }
 }
 
@@ -141,10 +118,8 @@ impl Route {
             }
         }
         handlers.retain(|_, names| names.len() > 1);
-        self.competing = handlers
-            .into_iter()
-            .map(|(output, names)| (output, names.join(", ")))
-            .collect();
+        self.competing =
+            handlers.into_iter().map(|(output, names)| (output, names.join(", "))).collect();
     }
 }
 
@@ -168,11 +143,7 @@ impl Table {
             }
         }
         routes.values_mut().for_each(Route::find_competing);
-        Self {
-            routes,
-            types,
-            seats,
-        }
+        Self { routes, types, seats }
     }
 
     pub(crate) fn route(&self, name: &str) -> Option<&Route> {

@@ -49,9 +49,7 @@ impl TestBus {
     /// # Panics
     /// Outside an actix system.
     pub async fn start(domains: impl IntoIterator<Item = Domain>) -> Result<Self, StartError> {
-        let builder = domains
-            .into_iter()
-            .fold(Runtime::new(), RuntimeBuilder::mount);
+        let builder = domains.into_iter().fold(Runtime::new(), RuntimeBuilder::mount);
         Self::start_with(builder).await
     }
 
@@ -103,13 +101,7 @@ impl TestBus {
 
     /// All events of one type that were published so far.
     pub fn published<E: Event>(&self) -> Found<E> {
-        Found(
-            self.record
-                .lock()
-                .iter()
-                .filter_map(Envelope::event)
-                .collect(),
-        )
+        Found(self.record.lock().iter().filter_map(Envelope::event).collect())
     }
 }
 
@@ -146,11 +138,7 @@ impl<E: Event> Found<E> {
     pub fn one(&self) -> &E {
         match &self.0[..] {
             [one] => one,
-            all => panic!(
-                "one `{}` was expected, {} were published",
-                E::NAME,
-                all.len()
-            ),
+            all => panic!("one `{}` was expected, {} were published", E::NAME, all.len()),
         }
     }
 

@@ -38,11 +38,7 @@ pub(crate) struct Feed<A: Actor> {
 
 impl<A: Actor> Clone for Feed<A> {
     fn clone(&self) -> Self {
-        Self {
-            input: self.input,
-            send: self.send,
-            error_fact: self.error_fact,
-        }
+        Self { input: self.input, send: self.send, error_fact: self.error_fact }
     }
 }
 
@@ -198,12 +194,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
                 }
                 _ => return Err(Defeat::Handler(error)),
             };
-            if parcel
-                .envelope
-                .metadata()
-                .remaining()
-                .is_some_and(|left| left <= pause)
-            {
+            if parcel.envelope.metadata().remaining().is_some_and(|left| left <= pause) {
                 return Err(Defeat::Deadline);
             }
             sleep(pause).await;
@@ -212,11 +203,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
 
     /// One attempt, on an instance that is alive, within its time.
     async fn attempt(&self, parcel: &Parcel, attempt: u32) -> Result<Vec<Envelope>, Defeat> {
-        let limit = self
-            .seat
-            .policy
-            .timeout
-            .unwrap_or(self.router.limits.handler_timeout);
+        let limit = self.seat.policy.timeout.unwrap_or(self.router.limits.handler_timeout);
         let left = parcel.envelope.metadata().remaining();
         let waiting = timeout(left.unwrap_or(Duration::MAX), async {
             let turn = self.crew.turn().await?;
@@ -284,13 +271,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         }
         for envelope in outputs {
             let chain = parcel.chain.clone();
-            self.router
-                .publish_onward(Parcel {
-                    envelope,
-                    chain,
-                    rank: 0,
-                })
-                .await;
+            self.router.publish_onward(Parcel { envelope, chain, rank: 0 }).await;
         }
     }
 
@@ -300,8 +281,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         }
         let (event, trace_id) = (parcel.envelope.name(), parcel.envelope.trace_id());
         if !parcel.fail(RequestError::NoHandler { event, trace_id }) {
-            self.router
-                .bury(&parcel, &self.seat.handler, DeadReason::Declined, 1);
+            self.router.bury(&parcel, &self.seat.handler, DeadReason::Declined, 1);
         }
     }
 
@@ -317,17 +297,10 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         }
         if let Some(fact) = self.error_fact(envelope, &error, attempts) {
             let chain = parcel.chain.clone();
-            self.router
-                .publish_onward(Parcel {
-                    envelope: fact,
-                    chain,
-                    rank: 0,
-                })
-                .await;
+            self.router.publish_onward(Parcel { envelope: fact, chain, rank: 0 }).await;
         }
         if !(told && error.is_public()) {
-            self.router
-                .bury(parcel, handler, DeadReason::Failed(error), attempts);
+            self.router.bury(parcel, handler, DeadReason::Failed(error), attempts);
         }
     }
 

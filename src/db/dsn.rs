@@ -1,6 +1,6 @@
 //! Reads a DSN: the text from the settings enters, the database it names leaves.
 
-use super::DbError;
+use super::error::{ACCEPTED_FORMS, DbError};
 
 /// The database that a DSN names.
 #[derive(Debug, PartialEq, Eq)]
@@ -8,8 +8,6 @@ pub(super) enum Dsn {
     SqliteFile(String),
     SqliteMemory,
 }
-
-pub(super) const ACCEPTED_FORMS: &str = "write `sqlite://<path>` or `sqlite::memory:`";
 
 /// Nothing of the text is repeated in an error but its scheme: the rest may hold a password.
 pub(super) fn parse(text: &str) -> Result<Dsn, DbError> {
@@ -36,10 +34,7 @@ pub(super) fn parse(text: &str) -> Result<Dsn, DbError> {
 }
 
 fn is_scheme(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'+')
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+')
 }
 
 fn bad(reason: String) -> DbError {
@@ -54,14 +49,8 @@ mod tests {
     fn every_accepted_form_names_its_database() {
         for (text, dsn) in [
             ("sqlite://shop.db", Dsn::SqliteFile("shop.db".into())),
-            (
-                "sqlite://data/shop.db",
-                Dsn::SqliteFile("data/shop.db".into()),
-            ),
-            (
-                "sqlite:///data/shop.db",
-                Dsn::SqliteFile("/data/shop.db".into()),
-            ),
+            ("sqlite://data/shop.db", Dsn::SqliteFile("data/shop.db".into())),
+            ("sqlite:///data/shop.db", Dsn::SqliteFile("/data/shop.db".into())),
             ("sqlite::memory:", Dsn::SqliteMemory),
             ("sqlite://:memory:", Dsn::SqliteMemory),
         ] {

@@ -4,7 +4,10 @@ use std::{any::Any, time::Duration};
 
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
 
-use super::{Backend, dsn::ACCEPTED_FORMS};
+use super::Backend;
+
+/// The DSNs that this build understands.
+pub(super) const ACCEPTED_FORMS: &str = "write `sqlite://<path>` or `sqlite::memory:`";
 
 /// A fault of the database, or of the work that was given to it.
 ///
@@ -114,8 +117,5 @@ impl DbError {
 /// Asks of a plain diesel error what [`DbError::is_unique_violation`] asks of a [`DbError`].
 #[must_use]
 pub fn is_unique_violation(error: &QueryError) -> bool {
-    matches!(
-        error,
-        QueryError::DatabaseError(DatabaseErrorKind::UniqueViolation, _)
-    )
+    matches!(error, QueryError::DatabaseError(DatabaseErrorKind::UniqueViolation, _))
 }

@@ -20,10 +20,7 @@ impl<T, E> Settled<T, E> {
     }
 
     pub(super) fn reusable(result: Result<T, E>) -> Self {
-        Self {
-            result,
-            reusable: true,
-        }
+        Self { result, reusable: true }
     }
 }
 

@@ -41,22 +41,12 @@ impl<P> Lane<P> {
     pub(super) fn new(pool: P, access: Access, size: u32) -> Self {
         // `usize` has at least the 32 bits of `size` on every platform SQLite is bundled for.
         let permits = Arc::new(Semaphore::new(size as usize));
-        Self {
-            pool,
-            permits,
-            size,
-            access,
-        }
+        Self { pool, permits, size, access }
     }
 
     /// A second pool behind the same permits: work of one pool keeps the other one's work waiting.
     pub(super) fn beside(&self, pool: P, access: Access) -> Self {
-        Self {
-            pool,
-            permits: Arc::clone(&self.permits),
-            size: self.size,
-            access,
-        }
+        Self { pool, permits: Arc::clone(&self.permits), size: self.size, access }
     }
 
     /// The clock is that of `runtime`, not the caller's: a test that pauses the caller's clock would otherwise see
@@ -105,14 +95,9 @@ mod tests {
         runtime.block_on(async {
             let held = lane.permit(runtime.handle(), Duration::ZERO).await;
             assert!(held.is_ok());
-            let refused = lane
-                .permit(runtime.handle(), Duration::from_millis(1))
-                .await;
+            let refused = lane.permit(runtime.handle(), Duration::from_millis(1)).await;
             let message = refused.expect_err("the only permit is held").to_string();
-            assert_eq!(
-                message,
-                "no write connection came free within 0.001 s: all 1 stayed busy"
-            );
+            assert_eq!(message, "no write connection came free within 0.001 s: all 1 stayed busy");
             drop(held);
             assert!(lane.permit(runtime.handle(), Duration::ZERO).await.is_ok());
         });

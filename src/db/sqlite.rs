@@ -98,11 +98,7 @@ impl SqlitePools {
             });
         }
         // SQLite takes a name that starts with `file:` for a URI; with `./` before it, it is a plain name again.
-        let url = if Path::new(path).is_relative() {
-            format!("./{path}")
-        } else {
-            path.to_owned()
-        };
+        let url = if Path::new(path).is_relative() { format!("./{path}") } else { path.to_owned() };
         let readers = pool_max.saturating_sub(1).max(1);
         let pool = |access, size| SqlitePool::new(path, &url, access, Journal::Wal, size);
         Ok(Self {
@@ -122,11 +118,7 @@ impl SqlitePools {
         let write = Lane::new(pool(Access::Write)?, Access::Write, 1);
         let read = write.beside(pool(Access::Read)?, Access::Read);
         let anchor = SqliteConn::checkout(&write.pool).await?;
-        Ok(Self {
-            write,
-            read,
-            _anchor: Some(Object::take(anchor)),
-        })
+        Ok(Self { write, read, _anchor: Some(Object::take(anchor)) })
     }
 
     pub(super) async fn drain(&self) {
@@ -199,9 +191,8 @@ async fn prepare(conn: &mut SqliteConn, access: Access, journal: Journal) -> Que
     conn.batch_execute("PRAGMA busy_timeout = 5000").await?;
     if let Journal::Wal = journal {
         // SQLite answers with the old mode instead of an error where it cannot do WAL, as on some network drives.
-        let answer: JournalMode = diesel::sql_query("PRAGMA journal_mode = WAL")
-            .get_result(conn)
-            .await?;
+        let answer: JournalMode =
+            diesel::sql_query("PRAGMA journal_mode = WAL").get_result(conn).await?;
         if answer.journal_mode != "wal" {
             let text = format!("the journal mode stays `{}`, not WAL", answer.journal_mode);
             return Err(QueryError::QueryBuilderError(text.into()));
@@ -219,10 +210,7 @@ async fn prepare(conn: &mut SqliteConn, access: Access, journal: Journal) -> Que
 }
 
 fn cannot_open(database: &str, error: &dyn Error) -> DbError {
-    DbError::Connect {
-        database: database.to_owned(),
-        reason: error.to_string(),
-    }
+    DbError::Connect { database: database.to_owned(), reason: error.to_string() }
 }
 
 impl super::Connection for SqliteConn {}
@@ -267,26 +255,21 @@ impl Backed for SqliteConn {
         self.spawn_blocking(|conn| {
             let depth =
                 AnsiTransactionManager::transaction_manager_status_mut(conn).transaction_depth()?;
-            depth.map_or(Err(QueryError::NotInTransaction), |depth| {
-                Ok(depth.get() - 1)
-            })
+            depth.map_or(Err(QueryError::NotInTransaction), |depth| Ok(depth.get() - 1))
         })
         .await
     }
 
     async fn commit(&mut self) -> QueryResult<()> {
-        self.spawn_blocking(AnsiTransactionManager::commit_transaction)
-            .await
+        self.spawn_blocking(AnsiTransactionManager::commit_transaction).await
     }
 
     async fn rollback(&mut self) -> QueryResult<()> {
-        self.spawn_blocking(AnsiTransactionManager::rollback_transaction)
-            .await
+        self.spawn_blocking(AnsiTransactionManager::rollback_transaction).await
     }
 
     async fn migrate(&mut self, migrations: EmbeddedMigrations) -> Result<Vec<String>, DbError> {
-        self.spawn_blocking(move |conn| Ok(migration::run_pending(conn, &migrations)))
-            .await?
+        self.spawn_blocking(move |conn| Ok(migration::run_pending(conn, &migrations))).await?
     }
 
     async fn ping(&mut self) -> Result<(), DbError> {

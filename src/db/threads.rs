@@ -31,10 +31,7 @@ impl Threads {
                 database: THREAD_NAME.to_owned(),
                 reason: format!("its threads do not start: {error}"),
             })?;
-        Ok(Self {
-            handle: runtime.handle().clone(),
-            runtime: Some(runtime),
-        })
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 }
 

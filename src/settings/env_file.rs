@@ -21,10 +21,7 @@ fn parse(path: &str, text: &str) -> (Vec<(String, String)>, Vec<SettingsFault>) 
     // The parser takes a blank at the very end of a file for an unfinished entry.
     let text = format!("{text}\n");
     let lines_read = Cell::new(0);
-    let lines = Lines {
-        rest: text.as_bytes(),
-        lines_read: &lines_read,
-    };
+    let lines = Lines { rest: text.as_bytes(), lines_read: &lines_read };
     let (mut pairs, mut faults) = (Vec::new(), Vec::new());
     for entry in dotenvy::from_read_iter(lines) {
         match entry {
@@ -46,10 +43,7 @@ fn parse(path: &str, text: &str) -> (Vec<(String, String)>, Vec<SettingsFault>) 
 }
 
 fn unreadable(path: &str, error: &dyn std::error::Error) -> SettingsFault {
-    SettingsFault::FileUnreadable {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    }
+    SettingsFault::FileUnreadable { path: path.to_owned(), reason: error.to_string() }
 }
 
 /// Hands out one line per read and counts them: the parser's errors hold the text of an entry,

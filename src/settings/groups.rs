@@ -155,11 +155,7 @@ impl DbSettings {
         let pool_min = reader.read("DB_POOL_MIN", "2", count(), "connections kept open");
         let pool_max = reader.read("DB_POOL_MAX", "10", count(), "connections open at once");
         reader.require(&pool_min, "at most", &pool_max, |min: &u32, max| min <= max);
-        Self {
-            dsn,
-            pool_min: pool_min.value,
-            pool_max: pool_max.value,
-        }
+        Self { dsn, pool_min: pool_min.value, pool_max: pool_max.value }
     }
 }
 
@@ -209,27 +205,17 @@ impl WsSettings {
             count(),
             "largest frame a client may send, in bytes",
         );
-        let queue_max = reader.get(
-            "WS_QUEUE_MAX",
-            "256",
-            count(),
-            "frames that wait for one client",
-        );
-        let heartbeat = reader.read(
-            "WS_HEARTBEAT",
-            "15.0",
-            seconds(),
-            "time between two pings, in seconds",
-        );
+        let queue_max =
+            reader.get("WS_QUEUE_MAX", "256", count(), "frames that wait for one client");
+        let heartbeat =
+            reader.read("WS_HEARTBEAT", "15.0", seconds(), "time between two pings, in seconds");
         let idle_timeout = reader.read(
             "WS_IDLE_TIMEOUT",
             "45.0",
             seconds(),
             "silence after which a session is closed, in seconds",
         );
-        reader.require(&idle_timeout, "more than", &heartbeat, |idle, beat| {
-            idle > beat
-        });
+        reader.require(&idle_timeout, "more than", &heartbeat, |idle, beat| idle > beat);
         Self {
             sessions_max,
             frame_max,

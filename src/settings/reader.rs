@@ -35,9 +35,7 @@ impl Layer {
         V: Into<OsString>,
     {
         let pairs = pairs.into_iter();
-        let values = pairs
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect();
+        let values = pairs.map(|(name, value)| (name.into(), value.into())).collect();
         Self { origin, values }
     }
 }
@@ -66,10 +64,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(layers: Vec<Layer>) -> Self {
-        Self {
-            layers,
-            ..Self::default()
-        }
+        Self { layers, ..Self::default() }
     }
 
     /// Starts with faults that were found while the layers were built.
@@ -113,12 +108,7 @@ impl Reader {
                 built_in(false)
             }
         };
-        self.variables.push(Variable {
-            name,
-            default,
-            meaning,
-            expects: syntax.expects,
-        });
+        self.variables.push(Variable { name, default, meaning, expects: syntax.expects });
         reading
     }
 
@@ -135,38 +125,17 @@ impl Reader {
         };
         let expected = syntax.expects.clone();
         let Some(text) = text.to_str() else {
-            return Err(SettingsFault::NotUtf8 {
-                name,
-                origin,
-                expected,
-            });
+            return Err(SettingsFault::NotUtf8 { name, origin, expected });
         };
         if text.trim().is_empty() {
-            return Err(SettingsFault::Blank {
-                name,
-                origin,
-                expected,
-            });
+            return Err(SettingsFault::Blank { name, origin, expected });
         }
         match syntax.parse(text) {
-            Some(value) => Ok(Some(Reading {
-                value,
-                name,
-                text: text.to_owned(),
-                origin,
-                sound: true,
-            })),
-            None if syntax.secret => Err(SettingsFault::InvalidSecret {
-                name,
-                origin,
-                expected,
-            }),
-            None => Err(SettingsFault::Invalid {
-                name,
-                value: text.to_owned(),
-                origin,
-                expected,
-            }),
+            Some(value) => {
+                Ok(Some(Reading { value, name, text: text.to_owned(), origin, sound: true }))
+            }
+            None if syntax.secret => Err(SettingsFault::InvalidSecret { name, origin, expected }),
+            None => Err(SettingsFault::Invalid { name, value: text.to_owned(), origin, expected }),
         }
     }
 
@@ -202,9 +171,7 @@ impl Reader {
         if self.faults.is_empty() {
             return Ok(());
         }
-        Err(SettingsError {
-            faults: self.faults,
-        })
+        Err(SettingsError { faults: self.faults })
     }
 
     pub(super) fn into_variables(self) -> Vec<Variable> {

@@ -29,11 +29,7 @@ pub(super) struct Syntax<T> {
 
 impl<T> Syntax<T> {
     fn new(expects: impl Into<String>, parse: impl Fn(&str) -> Option<T> + 'static) -> Self {
-        Self {
-            expects: expects.into(),
-            secret: false,
-            parse: Box::new(parse),
-        }
+        Self { expects: expects.into(), secret: false, parse: Box::new(parse) }
     }
 
     pub(super) fn parse(&self, text: &str) -> Option<T> {
@@ -47,14 +43,13 @@ pub(super) fn text(expects: &str) -> Syntax<String> {
 }
 
 pub(super) fn flag() -> Syntax<bool> {
-    Syntax::new(
-        "one of 1, 0, true, false, yes, no, on, off",
-        |text| match text.to_ascii_lowercase().as_str() {
+    Syntax::new("one of 1, 0, true, false, yes, no, on, off", |text| {
+        match text.to_ascii_lowercase().as_str() {
             "1" | "true" | "yes" | "on" => Some(true),
             "0" | "false" | "no" | "off" => Some(false),
             _ => None,
-        },
-    )
+        }
+    })
 }
 
 pub(super) fn whole<T>(range: RangeInclusive<T>) -> Syntax<T>
@@ -62,9 +57,7 @@ where
     T: FromStr + PartialOrd + Display + 'static,
 {
     let expects = format!("a whole number from {} to {}", range.start(), range.end());
-    Syntax::new(expects, move |text| {
-        text.parse().ok().filter(|number| range.contains(number))
-    })
+    Syntax::new(expects, move |text| text.parse().ok().filter(|number| range.contains(number)))
 }
 
 /// A number of things or of bytes: at least one.
@@ -110,10 +103,7 @@ pub(super) fn dsn() -> Syntax<SecretString> {
             .any(|rest| !rest.trim().is_empty())
     };
     let parse = move |text: &str| plausible(text).then(|| SecretString::from(text));
-    Syntax {
-        secret: true,
-        ..Syntax::new(expects, parse)
-    }
+    Syntax { secret: true, ..Syntax::new(expects, parse) }
 }
 
 pub(super) fn origins() -> Syntax<Vec<String>> {
@@ -130,9 +120,7 @@ fn origin(text: &str) -> Option<String> {
     let (scheme, host) = text.split_once("://")?;
     let foreign = |c: char| c.is_whitespace() || "/?#@*\\".contains(c);
     let scheme_ok = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
     let host_ok = !host.is_empty() && !host.contains(foreign);
     (scheme_ok && host_ok).then(|| text.to_ascii_lowercase())
 }
@@ -141,9 +129,6 @@ fn origin(text: &str) -> Option<String> {
 pub(super) fn word<T: Copy + 'static, const N: usize>(words: [(&'static str, T); N]) -> Syntax<T> {
     let names: Vec<&str> = words.iter().map(|(name, _)| *name).collect();
     Syntax::new(format!("one of {}", names.join(", ")), move |text| {
-        words
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(text))
-            .map(|(_, value)| *value)
+        words.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, value)| *value)
     })
 }

@@ -47,11 +47,7 @@ impl From<DbError> for Refusal {
 
 impl From<QueryError> for Refusal {
     fn from(error: QueryError) -> Self {
-        if is_unique_violation(&error) {
-            Self::Taken
-        } else {
-            Self::Database(error.to_string())
-        }
+        if is_unique_violation(&error) { Self::Taken } else { Self::Database(error.to_string()) }
     }
 }
 
@@ -105,18 +101,13 @@ async fn insert(conn: &mut SqliteConn, name: &str) -> QueryResult<i64> {
 }
 
 async fn add(db: &Db, name: &'static str) -> Result<i64, DbError> {
-    db.transaction(async move |conn: &mut SqliteConn| Ok(insert(conn, name).await?))
-        .await
+    db.transaction(async move |conn: &mut SqliteConn| Ok(insert(conn, name).await?)).await
 }
 
 async fn names(db: &Db) -> Vec<String> {
     let names: Result<_, DbError> = db
         .read(async |conn: &mut SqliteConn| {
-            Ok(counters::table
-                .order(counters::id)
-                .select(counters::name)
-                .load(conn)
-                .await?)
+            Ok(counters::table.order(counters::id).select(counters::name).load(conn).await?)
         })
         .await;
     names.unwrap()
@@ -126,11 +117,7 @@ async fn names(db: &Db) -> Vec<String> {
 fn held(
     db: &Db,
     name: &'static str,
-) -> (
-    impl Future<Output = Result<(), DbError>>,
-    oneshot::Receiver<()>,
-    oneshot::Sender<()>,
-) {
+) -> (impl Future<Output = Result<(), DbError>>, oneshot::Receiver<()>, oneshot::Sender<()>) {
     let (started, has_started) = oneshot::channel();
     let (release, released) = oneshot::channel();
     let transaction = db.transaction(async move |conn: &mut SqliteConn| {
@@ -149,10 +136,7 @@ async fn migrations_are_applied_once() {
     let db = Db::connect(&settings("sqlite::memory:")).await.unwrap();
     assert_eq!(
         db.migrate(MIGRATIONS).await.unwrap(),
-        [
-            "2026-01-01-000000_create_counters",
-            "2026-01-02-000000_create_notes"
-        ]
+        ["2026-01-01-000000_create_counters", "2026-01-02-000000_create_notes"]
     );
     assert!(db.migrate(MIGRATIONS).await.unwrap().is_empty());
     assert!(add(&db, "visits").await.is_ok());
@@ -163,10 +147,7 @@ async fn a_failed_migration_names_itself_and_leaves_nothing() {
     let db = Db::connect(&settings("sqlite::memory:")).await.unwrap();
     let error = db.migrate(BROKEN_MIGRATIONS).await.unwrap_err();
     let message = error.to_string();
-    assert!(
-        message.contains("2026-01-02-000000_forget_a_column"),
-        "{message}"
-    );
+    assert!(message.contains("2026-01-02-000000_forget_a_column"), "{message}");
     assert!(message.contains("no_such_column"), "{message}");
 
     assert!(add(&db, "visits").await.is_ok(), "the first one stays");
@@ -220,9 +201,8 @@ async fn a_panic_rolls_back_and_the_next_transaction_works() {
             let text = format!("the work on the database panicked: the {name} till is on fire");
             assert_eq!(message, text);
         }
-        let read: Result<(), DbError> = db
-            .read(async |_: &mut SqliteConn| panic!("the scanner too"))
-            .await;
+        let read: Result<(), DbError> =
+            db.read(async |_: &mut SqliteConn| panic!("the scanner too")).await;
         assert!(matches!(read, Err(DbError::Panicked { .. })), "{read:?}");
 
         add(&db, "after").await.unwrap();
@@ -240,10 +220,7 @@ async fn a_panic_inside_of_a_query_does_not_poison_the_pool() {
             Ok(query.await?)
         })
         .await;
-    assert!(
-        matches!(result, Err(DbError::Panicked { .. })),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(DbError::Panicked { .. })), "{result:?}");
     assert!(names(&db).await.is_empty());
     assert!(add(&db, "visits").await.is_ok());
 }
@@ -276,9 +253,7 @@ async fn concurrent_transactions_do_not_lose_an_update() {
     let (databases, _folder) = both().await;
     for db in databases {
         let id = add(&db, "visits").await.unwrap();
-        let running: Vec<_> = (0..50)
-            .map(|_| actix::spawn(visit(db.clone(), id)))
-            .collect();
+        let running: Vec<_> = (0..50).map(|_| actix::spawn(visit(db.clone(), id))).collect();
         for visit in running {
             visit.await.unwrap().unwrap();
         }
@@ -309,13 +284,7 @@ async fn two_handles_that_migrate_together_apply_each_once() {
     let (one, two) = tokio::join!(db.migrate(MIGRATIONS), other.migrate(MIGRATIONS));
     let mut applied = [one.unwrap(), two.unwrap()].concat();
     applied.sort();
-    assert_eq!(
-        applied,
-        [
-            "2026-01-01-000000_create_counters",
-            "2026-01-02-000000_create_notes"
-        ]
-    );
+    assert_eq!(applied, ["2026-01-01-000000_create_counters", "2026-01-02-000000_create_notes"]);
 }
 
 #[actix::test]
@@ -438,9 +407,8 @@ async fn reads_of_a_memory_database_wait_for_the_write_transaction() {
 async fn a_read_cannot_write() {
     let (databases, _folder) = both().await;
     for db in databases {
-        let result: Result<i64, DbError> = db
-            .read(async |conn: &mut SqliteConn| Ok(insert(conn, "visits").await?))
-            .await;
+        let result: Result<i64, DbError> =
+            db.read(async |conn: &mut SqliteConn| Ok(insert(conn, "visits").await?)).await;
         let message = result.unwrap_err().to_string();
         assert!(message.contains("readonly"), "{message}");
         assert!(names(&db).await.is_empty());
@@ -462,9 +430,8 @@ async fn a_unique_violation_is_recognised() {
         .await;
     assert!(same_key.unwrap_err().is_unique_violation());
 
-    let refusal: Result<i64, Refusal> = db
-        .transaction(async |conn: &mut SqliteConn| Ok(insert(conn, "visits").await?))
-        .await;
+    let refusal: Result<i64, Refusal> =
+        db.transaction(async |conn: &mut SqliteConn| Ok(insert(conn, "visits").await?)).await;
     assert!(matches!(refusal, Err(Refusal::Taken)), "{refusal:?}");
 
     let missing: Result<i64, DbError> = db
@@ -531,10 +498,7 @@ async fn a_nested_transaction_left_open_rolls_everything_back() {
             Ok(())
         })
         .await;
-    assert!(
-        matches!(outer, Err(DbError::NestedOpen { open: 1 })),
-        "{outer:?}"
-    );
+    assert!(matches!(outer, Err(DbError::NestedOpen { open: 1 })), "{outer:?}");
     // The lock of the file is free at once, not when the broken connection is next looked at.
     add(&other, "after").await.unwrap();
     assert_eq!(names(&db).await, ["after"]);
@@ -648,10 +612,7 @@ async fn a_path_that_cannot_be_opened_is_named() {
 
     let error = refused(&format!("sqlite://{}", folder.path().display())).await;
     let message = error.to_string();
-    assert!(
-        message.contains("unable to open database file"),
-        "{message}"
-    );
+    assert!(message.contains("unable to open database file"), "{message}");
 
     let text = folder.path().join("notes.txt");
     std::fs::write(&text, "milk, eggs, and all that is no database at all").unwrap();
@@ -666,11 +627,7 @@ async fn a_path_that_cannot_be_opened_is_named() {
 async fn two_slashes_name_a_file_relative_to_the_working_folder() {
     let folder = TempDir::new().unwrap();
     let depth = std::env::current_dir().unwrap().components().count() - 1;
-    let relative = format!(
-        "{}{}",
-        "../".repeat(depth),
-        &folder.path().to_str().unwrap()[1..]
-    );
+    let relative = format!("{}{}", "../".repeat(depth), &folder.path().to_str().unwrap()[1..]);
     let db = open(&format!("sqlite://{relative}/shop.db")).await;
     assert!(folder.path().join("shop.db").is_file());
     add(&db, "visits").await.unwrap();

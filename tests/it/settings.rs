@@ -34,14 +34,7 @@ fn in_process<F: Fn()>(vars: &[(&str, &OsStr)], env_file: Option<&[u8]>, check: 
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", test]);
     let groups: Vec<String> = Settings::variables()
-        .map(|variable| {
-            variable
-                .name
-                .split_inclusive('_')
-                .next()
-                .unwrap()
-                .to_owned()
-        })
+        .map(|variable| variable.name.split_inclusive('_').next().unwrap().to_owned())
         .collect();
     for (name, _) in env::vars_os() {
         let inherited = name.to_string_lossy();
@@ -70,27 +63,16 @@ fn refusal<const N: usize>(vars: [(&str, &str); N]) -> Vec<String> {
 }
 
 fn load_refusal() -> String {
-    Settings::load()
-        .expect_err("these settings are faulty")
-        .to_string()
+    Settings::load().expect_err("these settings are faulty").to_string()
 }
 
 fn variable_names() -> Vec<&'static str> {
-    Settings::variables()
-        .map(|variable| variable.name)
-        .collect()
+    Settings::variables().map(|variable| variable.name).collect()
 }
 
 #[test]
 fn defaults_are_the_documented_ones() {
-    let Settings {
-        server,
-        db,
-        bus,
-        ws,
-        log,
-        ..
-    } = Settings::default();
+    let Settings { server, db, bus, ws, log, .. } = Settings::default();
     assert_eq!(server.host, "127.0.0.1");
     assert_eq!(server.port, 8000);
     assert!(!server.debug);
@@ -134,14 +116,7 @@ fn a_group_alone_has_the_defaults_of_the_whole() {
 
 #[test]
 fn each_variable_reaches_its_own_field() {
-    let Settings {
-        server,
-        db,
-        bus,
-        ws,
-        log,
-        ..
-    } = Settings::from_vars([
+    let Settings { server, db, bus, ws, log, .. } = Settings::from_vars([
         ("SERVER_HOST", "::1"),
         ("SERVER_PORT", "0"),
         ("SERVER_DEBUG", "true"),
@@ -209,18 +184,13 @@ fn the_list_of_variables_tells_the_truth() {
     // What is listed as the defaults can be written down and read again.
     let listed = Settings::variables().filter(|variable| !variable.default.is_empty());
     let read_back = Settings::from_vars(listed.map(|variable| (variable.name, variable.default)));
-    assert_eq!(
-        format!("{:?}", read_back.unwrap()),
-        format!("{:?}", Settings::default())
-    );
+    assert_eq!(format!("{:?}", read_back.unwrap()), format!("{:?}", Settings::default()));
 }
 
 #[test]
 fn truth_has_eight_words_in_any_case() {
-    for (words, truth) in [
-        (["1", "true", "YES", "On"], true),
-        (["0", "FALSE", "no", "oFF"], false),
-    ] {
+    for (words, truth) in [(["1", "true", "YES", "On"], true), (["0", "FALSE", "no", "oFF"], false)]
+    {
         for word in words {
             let settings = Settings::from_vars([("SERVER_DEBUG", word)]).unwrap();
             assert_eq!(settings.server.debug, truth, "{word}");
@@ -240,9 +210,7 @@ fn truth_has_eight_words_in_any_case() {
 #[test]
 fn sizes_start_at_one() {
     let sizes = variable_names();
-    let sizes = sizes
-        .iter()
-        .filter(|name| name.ends_with("_MAX") || name.ends_with("_MIN"));
+    let sizes = sizes.iter().filter(|name| name.ends_with("_MAX") || name.ends_with("_MIN"));
     let mut checked = 0;
     for name in sizes {
         for text in ["0", "-1", "1.5", "many", "4294967296", "1_000"] {
@@ -268,9 +236,7 @@ fn times_are_finite_and_above_zero() {
         "WS_IDLE_TIMEOUT",
     ];
     for name in times {
-        for text in [
-            "0", "0.0", "-0", "-1", "NaN", "inf", "-inf", "1e-12", "1e9", "1e300", "30s",
-        ] {
+        for text in ["0", "0.0", "-0", "-1", "NaN", "inf", "-inf", "1e-12", "1e9", "1e300", "30s"] {
             assert_eq!(
                 refusal([(name, text)]),
                 [format!(
@@ -318,17 +284,9 @@ fn a_host_has_no_port_and_no_scheme() {
 
 #[test]
 fn origins_are_what_a_browser_sends() {
-    let read = |list| {
-        Settings::from_vars([("WS_ORIGINS", list)])
-            .unwrap()
-            .ws
-            .origins
-    };
+    let read = |list| Settings::from_vars([("WS_ORIGINS", list)]).unwrap().ws.origins;
     assert_eq!(read("https://shop.example"), ["https://shop.example"]);
-    assert_eq!(
-        read("http://[::1]:80,app+x://id"),
-        ["http://[::1]:80", "app+x://id"]
-    );
+    assert_eq!(read("http://[::1]:80,app+x://id"), ["http://[::1]:80", "app+x://id"]);
     for list in [
         "*",
         "https://*.shop.example",
@@ -343,10 +301,7 @@ fn origins_are_what_a_browser_sends() {
     ] {
         let lines = refusal([("WS_ORIGINS", list)]);
         let named = format!("WS_ORIGINS is \"{list}\" (given), expected origins such as");
-        assert!(
-            lines.len() == 1 && lines[0].starts_with(&named),
-            "{lines:?}"
-        );
+        assert!(lines.len() == 1 && lines[0].starts_with(&named), "{lines:?}");
     }
 }
 
@@ -366,10 +321,7 @@ fn blank_is_not_a_value() {
             assert_eq!(lines.len(), 1, "{lines:?}");
             let start = format!("{name} is \"\" (given), expected ");
             assert!(lines[0].starts_with(&start), "{lines:?}");
-            assert!(
-                lines[0].ends_with(": unset it or give a value"),
-                "{lines:?}"
-            );
+            assert!(lines[0].ends_with(": unset it or give a value"), "{lines:?}");
         }
     }
 }
@@ -459,11 +411,7 @@ fn unknown_names_of_our_groups_are_refused() {
         let line = format!("{written} (given) is not a setting, did you mean {meant}?");
         assert_eq!(unknown(written), [line]);
     }
-    for (written, group) in [
-        ("SERVER_FOO", "SERVER"),
-        ("LOG_DIRECTORY", "LOG"),
-        ("WS_", "WS"),
-    ] {
+    for (written, group) in [("SERVER_FOO", "SERVER"), ("LOG_DIRECTORY", "LOG"), ("WS_", "WS")] {
         let line = format!(
             "{written} (given) is not a setting, \
              names that start with {group}_ are reserved: rename or unset it"
@@ -501,11 +449,7 @@ fn all_faults_come_at_once_one_a_line() {
     );
     assert!(matches!(
         &error.faults[2],
-        SettingsFault::Invalid {
-            name: "WS_QUEUE_MAX",
-            origin: SettingsOrigin::Given,
-            ..
-        }
+        SettingsFault::Invalid { name: "WS_QUEUE_MAX", origin: SettingsOrigin::Given, .. }
     ));
 }
 
@@ -537,10 +481,7 @@ fn environment_beats_file_beats_application_beats_built_in() {
 
 #[test]
 fn each_fault_names_its_source() {
-    let vars = [
-        ("SERVER_PORT", OsStr::new("a")),
-        ("WS_FOO", OsStr::new("hunter2")),
-    ];
+    let vars = [("SERVER_PORT", OsStr::new("a")), ("WS_FOO", OsStr::new("hunter2"))];
     in_process(&vars, Some(b"SERVER_WORKERS=b\nDB_POOL_MIN=30"), || {
         let error = Settings::load_over([("BUS_QUEUE_MAX", "c"), ("DB_POOL_MAX", "20")]);
         let text = error.unwrap_err().to_string();
@@ -564,10 +505,7 @@ fn each_fault_names_its_source() {
 fn a_missing_file_is_fine() {
     in_process(&[], None, || {
         let settings = Settings::load().unwrap();
-        assert_eq!(
-            format!("{settings:?}"),
-            format!("{:?}", Settings::default())
-        );
+        assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()));
     });
 }
 
@@ -638,10 +576,7 @@ fn a_file_that_is_not_utf8_is_refused() {
     in_process(&[], Some(b"APP_NAME=caf\xe9\n"), || {
         let text = load_refusal();
         let start = ".env cannot be read, expected a UTF-8 text file or none: ";
-        assert!(
-            text.starts_with(start) && text.lines().count() == 1,
-            "{text}"
-        );
+        assert!(text.starts_with(start) && text.lines().count() == 1, "{text}");
     });
 }
 

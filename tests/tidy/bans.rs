@@ -7,12 +7,8 @@ const SQL: &str = "diesel diesel-async diesel_migrations";
 const OUTSIDE: &str = "actix-web actix-http actix-web-actors awc reqwest hyper async-nats \
     diesel diesel-async diesel_migrations libsqlite3-sys tokio-postgres";
 /// How the paths of a layer's files begin, and the crates that it may not name.
-const LAYERS: [(&str, &str); 4] = [
-    ("actors/src/", OUTSIDE),
-    ("src/ws", SQL),
-    ("src/http", SQL),
-    ("src/db", "actix-web"),
-];
+const LAYERS: [(&str, &str); 4] =
+    [("actors/src/", OUTSIDE), ("src/ws", SQL), ("src/http", SQL), ("src/db", "actix-web")];
 /// Tokens in a row, where they are banned, whether tests may have them, and why.
 #[rustfmt::skip] // A table.
 const BANS: [(&str, &[&str], bool, &str); 5] = [

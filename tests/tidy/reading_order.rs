@@ -38,13 +38,8 @@ fn reading_order(files: &[File], faults: &mut Faults) {
 
 impl<'a> Library<'a> {
     fn new(folder: &str, files: &'a [File]) -> Self {
-        let own = files
-            .iter()
-            .filter_map(|file| Some((module(folder, &file.path)?, file)));
-        let mut library = Self {
-            files: own.collect(),
-            aliases: HashMap::new(),
-        };
+        let own = files.iter().filter_map(|file| Some((module(folder, &file.path)?, file)));
+        let mut library = Self { files: own.collect(), aliases: HashMap::new() };
         for (module, file) in library.files.clone() {
             library.read_aliases(&module, file);
         }
@@ -52,11 +47,7 @@ impl<'a> Library<'a> {
     }
 
     fn read_aliases(&mut self, module: &[String], file: &File) {
-        for used in file
-            .references
-            .iter()
-            .filter(|used| used.is_use && used.inside.is_empty())
-        {
+        for used in file.references.iter().filter(|used| used.is_use && used.inside.is_empty()) {
             let is_module = self.children(module).contains(&&used.name);
             if is_module || used.name == "*" || file.is_test(used.line) {
                 continue;
@@ -130,11 +121,8 @@ impl<'a> Library<'a> {
             let path = [&module[..shared], std::slice::from_ref(*name)].concat();
             self.files.contains_key(&path)
         };
-        let siblings: Vec<_> = self
-            .children(&module[..shared])
-            .into_iter()
-            .filter(is_file)
-            .collect();
+        let siblings: Vec<_> =
+            self.children(&module[..shared]).into_iter().filter(is_file).collect();
         let place = |name: &String| siblings.iter().position(|sibling| *sibling == name);
         match target.get(shared).filter(|other| *other != "*") {
             Some(other) if place(other)? > place(own)? => Some(format!(
@@ -159,15 +147,9 @@ fn reading_order_is_dependency_order() {
 
 /// A library in which `b` and its child `b::d` each stand between one above and one below.
 const AROUND: [(&str, &str); 7] = [
-    (
-        "src/lib.rs",
-        "mod a; mod b; mod c; pub use a::Above; pub use c::{Below as Renamed, x::Y};",
-    ),
+    ("src/lib.rs", "mod a; mod b; mod c; pub use a::Above; pub use c::{Below as Renamed, x::Y};"),
     ("src/a.rs", ""),
-    (
-        "src/b.rs",
-        "mod above; mod d; mod below; use below::Hidden; pub struct Own;",
-    ),
+    ("src/b.rs", "mod above; mod d; mod below; use below::Hidden; pub struct Own;"),
     ("src/b/above.rs", ""),
     ("src/b/d.rs", ""),
     ("src/b/below.rs", ""),

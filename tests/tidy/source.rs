@@ -52,20 +52,12 @@ pub(crate) fn repository() -> Vec<File> {
     for path in paths() {
         // Git still lists a file that was deleted a moment ago.
         if let Ok(bytes) = fs::read(Path::new(ROOT).join(&path)) {
-            files.push(File::new(
-                &path,
-                &String::from_utf8(bytes).unwrap_or_default(),
-            ));
+            files.push(File::new(&path, &String::from_utf8(bytes).unwrap_or_default()));
         }
     }
     for (folder, min) in FILES_MIN {
-        let rust = files
-            .iter()
-            .filter(|file| file.is_rust && file.path.starts_with(folder));
-        assert!(
-            rust.count() >= min,
-            "read fewer than {min} Rust files under {folder}"
-        );
+        let rust = files.iter().filter(|file| file.is_rust && file.path.starts_with(folder));
+        assert!(rust.count() >= min, "read fewer than {min} Rust files under {folder}");
     }
     files
 }
@@ -107,11 +99,7 @@ fn walk(folder: &Path, ignored: &str, paths: &mut Vec<String>) {
 
 impl File {
     pub(crate) fn new(path: &str, text: &str) -> Self {
-        let mut file = Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-            ..Self::default()
-        };
+        let mut file = Self { path: path.to_owned(), text: text.to_owned(), ..Self::default() };
         let is_rust = Path::new(path).extension().is_some_and(|end| end == "rs");
         // What stands in `tests/ui` is wrong on purpose.
         file.is_rust = is_rust && !path.starts_with("tests/ui/");
@@ -166,11 +154,7 @@ impl File {
     /// The last token of the item at `at`; a `use` with braces has a semicolon behind them.
     pub(crate) fn end(&self, at: usize) -> usize {
         let behind = self.after(self.body(at));
-        if self.word(behind) == ";" {
-            behind
-        } else {
-            behind - 1
-        }
+        if self.word(behind) == ";" { behind } else { behind - 1 }
     }
 
     fn flatten(&mut self, stream: TokenStream) {
@@ -209,20 +193,12 @@ impl File {
         for at in self.find("mod") {
             let (name, line) = (self.word(at + 1).to_owned(), self.line(at));
             let (inside, body) = (self.inside(at), self.body(at)..=self.end(at));
-            self.modules.push(Module {
-                name,
-                line,
-                inside,
-                body,
-            });
+            self.modules.push(Module { name, line, inside, body });
         }
     }
 
     fn inside(&self, at: usize) -> Vec<String> {
-        let around = self
-            .modules
-            .iter()
-            .filter(|module| module.body.contains(&at));
+        let around = self.modules.iter().filter(|module| module.body.contains(&at));
         around.map(|module| module.name.clone()).collect()
     }
 
@@ -252,11 +228,7 @@ impl File {
         at += 1;
         while at + 1 < end {
             let is_leaf = self.word(at) != ",";
-            at = if is_leaf {
-                self.read_tree(at, &segments, is_use)
-            } else {
-                at + 1
-            };
+            at = if is_leaf { self.read_tree(at, &segments, is_use) } else { at + 1 };
         }
         end
     }
@@ -270,13 +242,7 @@ impl File {
         let last = segments.last().map_or("", |last| last);
         let name = if is_renamed { self.word(at + 2) } else { last }.to_owned();
         let (line, inside) = (self.line(at), self.inside(at));
-        self.references.push(Reference {
-            segments,
-            name,
-            line,
-            is_use,
-            inside,
-        });
+        self.references.push(Reference { segments, name, line, is_use, inside });
         if is_renamed { at + 3 } else { at + 1 }
     }
 }
@@ -291,10 +257,7 @@ fn a_use_tree_is_read_leaf_by_leaf() {
     let file = File::new("src/a.rs", text);
     let read = |used: &Reference| format!("{} as {}", used.segments.join("::"), used.name);
     let found: Vec<String> = file.references.iter().map(read).collect();
-    assert_eq!(
-        found,
-        ["a as a", "a::b::C as D", "a::b::* as *", "super::e as e"]
-    );
+    assert_eq!(found, ["a as a", "a::b::C as D", "a::b::* as *", "super::e as e"]);
     assert_eq!(file.references[3].inside, ["m"]);
 }
 
@@ -310,9 +273,5 @@ fn without_git_the_walk_finds_the_same_kind_of_files() {
     let mut paths = Vec::new();
     walk(Path::new(ROOT), "/target\n*.toml", &mut paths);
     assert!(paths.iter().any(|path| path == "tests/tidy/source.rs"));
-    assert!(
-        !paths
-            .iter()
-            .any(|path| path == "Cargo.toml" || path.starts_with("target/"))
-    );
+    assert!(!paths.iter().any(|path| path == "Cargo.toml" || path.starts_with("target/")));
 }

@@ -70,10 +70,7 @@ fn document_checker_finds_a_missing_and_a_long_one() {
     let both = [("README.md", ""), ("src/ARCHITECTURE.md", "")];
     let Faults(missing) = Faults::of(documents, &[]);
     assert_eq!(missing.len(), both.len());
-    let cases = [
-        ("README.md", long.as_str(), 201),
-        ("README.md", &long[1..], 0),
-    ];
+    let cases = [("README.md", long.as_str(), 201), ("README.md", &long[1..], 0)];
     check(documents, &both, &cases);
 }
 
@@ -82,10 +79,7 @@ fn machine_checker_finds_a_path() {
     for folder in ["root", "work", "tmp", "home/ann"] {
         for (before, line) in [("cd ", 2), ("=", 2), (":/", 2), ("a", 0), (".", 0)] {
             let text = format!("\n{before}/{folder}/a");
-            let cases = [
-                (".ci/run.sh", text.as_str(), line),
-                ("Cargo.lock", &text, 0),
-            ];
+            let cases = [(".ci/run.sh", text.as_str(), line), ("Cargo.lock", &text, 0)];
             check(machine_paths, &[], &cases);
         }
     }
@@ -113,11 +107,7 @@ fn top_level_holds_nothing_stray() {
 
 #[test]
 fn top_level_checker_finds_a_stray() {
-    let strays = [
-        ("NOTES.md", "", 1),
-        ("scripts/a.sh", "", 1),
-        (".env", "", 1),
-    ];
+    let strays = [("NOTES.md", "", 1), ("scripts/a.sh", "", 1), (".env", "", 1)];
     check(top_level, &[("src/lib.rs", "")], &strays);
     let known = [("deny.toml", "", 0), (".ci/run.sh", "", 0)];
     check(top_level, &[], &known);

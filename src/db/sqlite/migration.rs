@@ -49,10 +49,7 @@ fn apply(conn: &mut SqliteConnection, migration: &dyn Migration<Sqlite>) -> Resu
         return Ok(true);
     }
     conn.immediate_transaction(|conn| {
-        if conn
-            .applied_migrations()?
-            .contains(&migration.name().version())
-        {
+        if conn.applied_migrations()?.contains(&migration.name().version()) {
             return Ok(false);
         }
         conn.run_migration(migration)?;
@@ -61,8 +58,5 @@ fn apply(conn: &mut SqliteConnection, migration: &dyn Migration<Sqlite>) -> Resu
 }
 
 fn failed(name: String, error: &Failure) -> DbError {
-    DbError::Migration {
-        name,
-        reason: error.to_string(),
-    }
+    DbError::Migration { name, reason: error.to_string() }
 }

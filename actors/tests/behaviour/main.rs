@@ -1,0 +1,15 @@
+//! What the runtime promises, one file per promise, in virtual time.
+
+mod play;
+
+mod blocking;
+mod context;
+mod graph;
+mod observe;
+mod outputs;
+mod queue;
+mod request;
+mod schedule;
+mod shutdown;
+mod subscribe;
+mod supervision;
