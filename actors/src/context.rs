@@ -156,12 +156,13 @@ impl EventContext {
             );
         }
         let envelope = self.address().seal(Arc::new(event), None);
-        match &mut *self.scope.outbox.lock() {
-            Some(outbox) => outbox.push(envelope),
-            None => tracing::error!(
+        if let Some(outbox) = &mut *self.scope.outbox.lock() {
+            outbox.push(envelope);
+        } else {
+            tracing::error!(
                 handler = %self.scope.handler, event = E::NAME, trace_id = %self.trace_id(),
                 "published after its handler returned; the event is lost"
-            ),
+            );
         }
     }
 

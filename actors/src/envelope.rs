@@ -52,6 +52,13 @@ impl Metadata {
     pub fn remaining(&self) -> Option<Duration> {
         self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
+
+    pub(crate) fn without_deadline(self: &Arc<Self>) -> Arc<Self> {
+        match self.deadline {
+            None => Arc::clone(self),
+            Some(_) => Arc::new(Self { deadline: None, ..Self::clone(self) }),
+        }
+    }
 }
 
 /// An event on its way. Cheap to clone: all clones share one payload.

@@ -172,41 +172,39 @@ impl Graph {
     /// The graph as a Mermaid flow chart: events are round, handlers square.
     pub fn to_mermaid(&self) -> String {
         let mut ids = HashMap::new();
-        let mut text = "flowchart LR\n".to_owned();
+        let mut lines = vec!["flowchart LR".to_owned()];
         for (from, to) in self.arrows() {
             for label in [&from, &to] {
                 let next = ids.len();
                 if !ids.contains_key(label) {
                     let name = label.trim_matches('`');
-                    let shape = if label.starts_with('`') {
-                        format!("([{name}])")
-                    } else {
-                        format!("[{name}]")
-                    };
-                    text += &format!("    n{next}{shape}\n");
+                    let (open, close) =
+                        if label.starts_with('`') { ("([", "])") } else { ("[", "]") };
+                    lines.push(format!("    n{next}{open}{name}{close}"));
                     ids.insert(label.clone(), next);
                 }
             }
-            text += &format!("    n{} --> n{}\n", ids[&from], ids[&to]);
+            lines.push(format!("    n{} --> n{}", ids[&from], ids[&to]));
         }
-        text
+        lines.join("\n") + "\n"
     }
 
     /// The graph in Graphviz' DOT language: events are round, handlers square.
     pub fn to_dot(&self) -> String {
-        let mut text = "digraph callboard {\n    rankdir=LR;\n    node [shape=box];\n".to_owned();
+        let mut lines = ["digraph callboard {", "    rankdir=LR;", "    node [shape=box];"]
+            .map(str::to_owned)
+            .to_vec();
         let events: BTreeSet<_> = (self.handlers.iter())
             .flat_map(|node| node.inputs.iter().chain(&node.outputs))
             .map(|event| event.name)
             .collect();
-        for event in events {
-            text += &format!("    \"{event}\" [shape=oval];\n");
-        }
+        lines.extend(events.iter().map(|event| format!("    \"{event}\" [shape=oval];")));
         for (from, to) in self.arrows() {
-            text +=
-                &format!("    \"{}\" -> \"{}\";\n", from.trim_matches('`'), to.trim_matches('`'));
+            let (from, to) = (from.trim_matches('`'), to.trim_matches('`'));
+            lines.push(format!("    \"{from}\" -> \"{to}\";"));
         }
-        text + "}\n"
+        lines.push("}\n".to_owned());
+        lines.join("\n")
     }
 
     /// The graph as JSON: `{"handlers": [{"name", "domain", "subscribes_to", "publishes"}]}`.

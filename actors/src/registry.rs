@@ -62,15 +62,6 @@ impl Registry {
         Self { router, graph, seats: Vec::new(), domains: Vec::new(), next_id: 1 }
     }
 
-    /// A name that no other handler has, so that two of one type do not share their metrics.
-    fn unique_name(&self, graph: &Graph, domain: &str, name: &str) -> String {
-        let plain = format!("{domain}.{name}");
-        let taken = |name: &str| graph.handlers.iter().any(|node| node.name == name);
-        let numbered = (2..).map(|n| format!("{plain}#{n}"));
-        // The names are endless.
-        std::iter::once(plain.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or(plain)
-    }
-
     fn supervisor(&mut self, domain: &str) -> (Arc<str>, Addr<Supervisor>) {
         if let Some(known) = self.domains.iter().find(|(name, _)| **name == *domain) {
             return known.clone();
@@ -114,7 +105,7 @@ impl Handler<Mount> for Registry {
         let mut specs = Vec::new();
         for (domain, handlers) in domains {
             for spec in handlers {
-                let name = self.unique_name(&graph, &domain, &spec.name);
+                let name = unique_name(&graph, &domain, &spec.name);
                 graph.handlers.push(Node {
                     name,
                     domain: domain.clone(),
@@ -194,4 +185,13 @@ impl Handler<GetGraph> for Registry {
     fn handle(&mut self, _: GetGraph, _: &mut Context<Self>) -> Self::Result {
         MessageResult(self.graph.clone())
     }
+}
+
+/// A name that no other handler has, so that two of one type do not share their metrics.
+fn unique_name(graph: &Graph, domain: &str, name: &str) -> String {
+    let plain = format!("{domain}.{name}");
+    let taken = |name: &str| graph.handlers.iter().any(|node| node.name == name);
+    let numbered = (2..).map(|n| format!("{plain}#{n}"));
+    // The names are endless.
+    std::iter::once(plain.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or(plain)
 }

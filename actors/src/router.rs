@@ -117,7 +117,7 @@ impl Router {
             return Ok(());
         };
         let rejecting = route.targets().filter(|seat| seat.policy.overflow == Overflow::Reject);
-        let mut reserved = self.reserve(rejecting, &parcel)?;
+        let mut reserved = reserve(rejecting, &parcel)?;
         let mut full = Vec::new();
         for seat in route.targets() {
             if let Some(room) = reserved.pop_if_of(seat) {
@@ -154,7 +154,7 @@ impl Router {
             };
             let put = self.wait_and_put(seat, parcel.clone());
             if timeout(patience, put).await.is_err() {
-                self.fail_full(&parcel, seat);
+                fail_full(&parcel, seat);
                 self.bury(&parcel, &seat.handler, DeadReason::Full, 0);
             }
         }
@@ -170,7 +170,7 @@ impl Router {
         };
         let refusing =
             |seat: &&Arc<Seat>| matches!(seat.policy.overflow, Overflow::Wait | Overflow::Reject);
-        let mut reserved = self.reserve(route.targets().filter(refusing), parcel)?;
+        let mut reserved = reserve(route.targets().filter(refusing), parcel)?;
         for seat in route.targets() {
             if let Some(room) = reserved.pop_if_of(seat) {
                 self.put(seat, parcel.clone(), |parcel| room.push(parcel))?;
@@ -258,25 +258,6 @@ impl Router {
         Ok(())
     }
 
-    /// Room in the queue of each of these seats, or in none.
-    fn reserve<'t>(
-        &self,
-        seats: impl Iterator<Item = &'t Arc<Seat>>,
-        parcel: &Parcel,
-    ) -> Result<Reserved<'t>, PublishError> {
-        let mut rooms = Vec::new();
-        for seat in seats.filter(|seat| takes_events(seat)) {
-            let room = seat.queue.try_reserve().ok_or_else(|| PublishError::Full {
-                event: parcel.envelope.name(),
-                handler: seat.handler.to_string(),
-                queue_max: seat.queue.max(),
-            })?;
-            rooms.push((seat.id, room));
-        }
-        rooms.reverse();
-        Ok(Reserved(rooms))
-    }
-
     /// Puts the parcel into the seat's queue or does what its policy says; `false` when the policy
     /// is to wait for room.
     fn offer(&self, seat: &Arc<Seat>, parcel: &Parcel) -> Result<bool, PublishError> {
@@ -328,16 +309,7 @@ impl Router {
 
     fn dropped(&self, parcel: &Parcel, seat: &Seat) {
         seat.counters.dropped.fetch_add(1, Ordering::Relaxed);
-        self.fail_full(parcel, seat);
-    }
-
-    fn fail_full(&self, parcel: &Parcel, seat: &Seat) {
-        parcel.fail(RequestError::Full {
-            event: parcel.envelope.name(),
-            handler: seat.handler.to_string(),
-            queue_max: seat.queue.max(),
-            trace_id: parcel.envelope.trace_id(),
-        });
+        fail_full(parcel, seat);
     }
 
     fn unheard(&self, envelope: &Envelope) {
@@ -361,6 +333,33 @@ impl Router {
 
 fn takes_events(seat: &Seat) -> bool {
     !matches!(seat.status(), HandlerStatus::Down | HandlerStatus::Ended)
+}
+
+fn fail_full(parcel: &Parcel, seat: &Seat) {
+    parcel.fail(RequestError::Full {
+        event: parcel.envelope.name(),
+        handler: seat.handler.to_string(),
+        queue_max: seat.queue.max(),
+        trace_id: parcel.envelope.trace_id(),
+    });
+}
+
+/// Room in the queue of each of these seats, or in none.
+fn reserve<'t>(
+    seats: impl Iterator<Item = &'t Arc<Seat>>,
+    parcel: &Parcel,
+) -> Result<Reserved<'t>, PublishError> {
+    let mut rooms = Vec::new();
+    for seat in seats.filter(|seat| takes_events(seat)) {
+        let room = seat.queue.try_reserve().ok_or_else(|| PublishError::Full {
+            event: parcel.envelope.name(),
+            handler: seat.handler.to_string(),
+            queue_max: seat.queue.max(),
+        })?;
+        rooms.push((seat.id, room));
+    }
+    rooms.reverse();
+    Ok(Reserved(rooms))
 }
 
 /// Reserved rooms by seat, the next one last.

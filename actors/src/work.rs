@@ -267,7 +267,9 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
 
     async fn publish(&self, parcel: &Parcel, outputs: Vec<Envelope>) {
         if let Some(chain) = &parcel.chain {
-            outputs.iter().for_each(|envelope| chain.offer(envelope));
+            for envelope in &outputs {
+                chain.offer(envelope);
+            }
         }
         for envelope in outputs {
             let chain = parcel.chain.clone();
@@ -315,11 +317,9 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
             return None;
         }
         let feed = self.feeds.get(envelope.name())?;
-        let parent = Parent {
-            metadata: Arc::clone(envelope.metadata()),
-            id: envelope.id(),
-            hops: envelope.hops() + 1,
-        };
+        // What makes good for the failure has its own time: the requester's may be over.
+        let metadata = envelope.metadata().without_deadline();
+        let parent = Parent { metadata, id: envelope.id(), hops: envelope.hops() + 1 };
         let address = Address::inside(&self.router, &self.seat.handler, parent);
         (feed.error_fact)(envelope, &self.seat.handler, error, attempts, address)
     }

@@ -160,3 +160,23 @@ async fn the_policy_s_timeout_drops_the_attempt() {
     let DeadReason::Failed(error) = &tracked.dead_letters()[0].reason else { panic!() };
     assert_eq!(error.kind(), ErrorKind::Timeout);
 }
+
+#[actix::test]
+async fn what_makes_good_for_a_failure_has_its_own_time() {
+    let slow = on(async |_: &Begin, _: &EventContext| {
+        tokio::time::sleep(secs(60)).await;
+        Ok(Begun { n: 0 })
+    });
+    let mended = Notes::default();
+    let write = mended.clone();
+    let mender = on(async move |fact: &Failed<Begin>, _: &EventContext| {
+        tokio::time::sleep(secs(5)).await;
+        write.add(fact.event.n);
+        Ok(())
+    });
+    let domains = [Domain::new("one").handler(slow), Domain::new("ears").handler(mender)];
+    let bus = TestBus::start(domains).await.unwrap();
+    bus.request(Begin { n: 9 }).timeout(secs(1)).await.unwrap_err();
+    bus.quiet().await;
+    assert_eq!(mended.all(), [9]);
+}
