@@ -9,3 +9,8 @@ pub use callboard_actors::*;
 
 pub mod settings;
 pub mod db;
+
+/// What a file with handlers needs.
+pub mod prelude {
+    pub use callboard_actors::prelude::*;
+}

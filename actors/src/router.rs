@@ -268,14 +268,14 @@ impl Router {
             self.put(seat, parcel, |parcel| {
                 if let Some(oldest) = seat.queue.push_over_oldest(parcel)? {
                     self.live.end();
-                    self.dropped(&oldest, seat);
+                    dropped(&oldest, seat);
                 }
                 Ok(())
             })?;
         } else if let Some(room) = seat.queue.try_reserve() {
             self.put(seat, parcel, |parcel| room.push(parcel))?;
         } else if seat.policy.overflow == Overflow::DropNewest {
-            self.dropped(&parcel, seat);
+            dropped(&parcel, seat);
         } else {
             return Ok(false);
         }
@@ -307,11 +307,6 @@ impl Router {
         })
     }
 
-    fn dropped(&self, parcel: &Parcel, seat: &Seat) {
-        seat.counters.dropped.fetch_add(1, Ordering::Relaxed);
-        fail_full(parcel, seat);
-    }
-
     fn unheard(&self, envelope: &Envelope) {
         self.totals.unheard.fetch_add(1, Ordering::Relaxed);
         if self.event_log.is_enabled() {
@@ -333,6 +328,11 @@ impl Router {
 
 fn takes_events(seat: &Seat) -> bool {
     !matches!(seat.status(), HandlerStatus::Down | HandlerStatus::Ended)
+}
+
+fn dropped(parcel: &Parcel, seat: &Seat) {
+    seat.counters.dropped.fetch_add(1, Ordering::Relaxed);
+    fail_full(parcel, seat);
 }
 
 fn fail_full(parcel: &Parcel, seat: &Seat) {
