@@ -1,0 +1,141 @@
+//! An application that serves: the listener and its workers, and how they stop together with the
+//! runtime.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::{App as WebApp, HttpServer};
+use callboard_actors::{Bus, Runtime, StopReport};
+use tokio::task::JoinHandle;
+
+use super::Configure;
+use super::app_error::AppError;
+use crate::http::{self, Routes};
+use crate::settings::Settings;
+use crate::ws::Ws;
+
+/// A running application.
+pub struct Running {
+    runtime: Runtime,
+    addresses: Vec<SocketAddr>,
+    server: ServerHandle,
+    served: JoinHandle<std::io::Result<()>>,
+}
+
+/// Everything through which clients come in.
+pub(super) struct Edges {
+    pub(super) settings: Settings,
+    pub(super) routes: Routes,
+    pub(super) ws: Vec<(String, Ws)>,
+    pub(super) services: Vec<Box<dyn Configure>>,
+}
+
+/// How much longer than the runtime the connections have to finish: the last reply still has to be
+/// written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+impl Running {
+    pub(super) async fn serve(runtime: Runtime, edges: Edges) -> Result<Self, AppError> {
+        let (server, addresses) = bind(&runtime.bus(), &edges)?;
+        announce(&runtime, &edges, &addresses).await;
+        let handle = server.handle();
+        let served = actix_rt::spawn(server);
+        Ok(Self { runtime, addresses, server: handle, served })
+    }
+
+    /// The runtime.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// The bus.
+    pub fn bus(&self) -> Bus {
+        self.runtime.bus()
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Stops accepting connections and events, lets what runs finish within the drain timeout, and
+    /// stops everything.
+    ///
+    /// # Errors
+    /// [`AppError::Unfinished`] names what was left.
+    pub async fn stop(self) -> Result<(), AppError> {
+        let (report, ()) = tokio::join!(self.runtime.stop(), self.server.stop(true));
+        // The server has been told to stop, so what it says is only an echo of that.
+        let _ = self.served.await;
+        tracing::info!("stopped");
+        unfinished(&report)
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+fn unfinished(report: &StopReport) -> Result<(), AppError> {
+    if report.is_clean() {
+        return Ok(());
+    }
+    let left = report.left.iter();
+    let left = left.map(|l| format!("{} ({} queued, {} in work)", l.handler, l.queued, l.in_flight));
+    Err(AppError::Unfinished { left: left.collect::<Vec<_>>().join(", ") })
+}
+
+fn bind(bus: &Bus, edges: &Edges) -> Result<(Server, Vec<SocketAddr>), AppError> {
+    let settings = edges.settings.clone();
+    let server = &settings.server;
+    let routes = edges.routes.install_with(bus.clone(), server);
+    let operations = http::operations(bus.clone());
+    let sessions: Vec<_> = (edges.ws.iter())
+        .map(|(path, ws)| ws.install(path, bus.clone(), &settings.ws))
+        .collect();
+    let services = edges.services.clone();
+    let factory = move || {
+        let app = WebApp::new().configure(routes.clone()).configure(operations.clone());
+        let app = sessions.iter().fold(app, |app, session| app.configure(session.clone()));
+        let app = app.configure(|config| services.iter().for_each(|s| s.configure(config)));
+        app.default_service(http::not_found())
+    };
+    let address = format!("{}:{}", server.host, server.port);
+    let drain = settings.bus.drain_timeout + LAST_WORDS;
+    let bound = HttpServer::new(factory)
+        .workers(server.workers)
+        .shutdown_timeout(drain.as_secs().max(1))
+        .disable_signals()
+        .bind((server.host.as_str(), server.port))
+        .map_err(|source| AppError::Listen { address, source })?;
+    let addresses = bound.addrs();
+    Ok((bound.run(), addresses))
+}
+
+/// Says what runs, so that a look at the first lines of the log answers most questions.
+async fn announce(runtime: &Runtime, edges: &Edges, addresses: &[SocketAddr]) {
+    let graph = runtime.graph().await.to_json();
+    for handler in graph["handlers"].as_array().into_iter().flatten() {
+        let names = |key: &str| {
+            let names = handler[key].as_array().into_iter().flatten();
+            names.filter_map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        let (takes, puts) = (names("subscribes_to"), names("publishes"));
+        let name = handler["name"].as_str().unwrap_or_default();
+        tracing::info!("handler {name}: {takes} -> {}", if puts.is_empty() { "()" } else { &puts });
+    }
+    for route in edges.routes.list() {
+        tracing::info!("route {route}");
+    }
+    for (path, _) in &edges.ws {
+        tracing::info!("route GET {path} (WebSocket)");
+    }
+    tracing::info!("routes GET /health, /metrics, /events");
+    for address in addresses {
+        tracing::info!("listening on http://{address}");
+    }
+}
