@@ -7,7 +7,7 @@ use actix::{Actor, Addr, Context};
 
 use crate::dead_letter::DeadLetter;
 use crate::error::PublishError;
-use crate::event::{Event, Replies};
+use crate::event::{Event, Replies, TraceId};
 use crate::event_log::{EventQuery, EventRecord};
 use crate::graph::Unheard;
 use crate::metrics::{HandlerStatus, MetricsSnapshot};
@@ -87,6 +87,11 @@ impl Bus {
     pub fn schedule<E: Event>(&self, event: E) -> Scheduling<E> {
         let address = Address::outside(&self.router, &"scheduler".into());
         Scheduling::new(event, address, self.scheduler.clone())
+    }
+
+    /// A new trace id, for an edge that names a chain before it begins.
+    pub fn new_trace_id(&self) -> TraceId {
+        self.router.clock.trace_id()
     }
 
     /// Adds a handler to a domain while the runtime runs.

@@ -57,9 +57,9 @@ async fn the_timeout_holds_while_the_thread_computes() {
     let runtime = start(Domain::new("oracle").handler(handler.with(policy))).await;
     let error = runtime.request(Ask { n: -1 }).await.unwrap_err();
     assert_eq!(error.code(), "timeout");
-    // The thread is not free yet, so the next one waits for its turn, not in vain.
+    // The thread is not free yet, so the next one waits for its turn; its own time begins with that.
     let next = actix::spawn(runtime.request(Ask { n: 3 }).into_future());
-    tokio::task::yield_now().await;
+    tokio::time::sleep(millis(200)).await;
     release.send(()).unwrap();
     assert_eq!(next.await.unwrap().unwrap().n, 3);
     runtime.stop().await;

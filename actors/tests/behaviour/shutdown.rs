@@ -172,3 +172,24 @@ async fn a_handler_that_publishes_during_the_drain_is_heard() {
     assert!(bus.runtime().stop().await.is_clean());
     assert_eq!(*heard.lock(), Some(2));
 }
+
+/// parity: W7
+#[actix::test]
+async fn while_it_drains_nothing_new_is_taken_from_outside() {
+    let slow = on(async |event: &Ask, _: &EventContext| {
+        tokio::time::sleep(secs(2)).await;
+        Ok(Answer { n: event.n })
+    });
+    let bus = TestBus::start([Domain::new("oracle").handler(slow)]).await.unwrap();
+    let early = actix::spawn(bus.request(Ask { n: 1 }).into_future());
+    tokio::time::sleep(millis(1)).await;
+    let late = bus.clone();
+    let late = actix::spawn(async move {
+        tokio::time::sleep(secs(1)).await;
+        late.request(Ask { n: 2 }).await
+    });
+    assert!(bus.runtime().stop().await.is_clean());
+    assert_eq!(early.await.unwrap().unwrap().n, 1);
+    let error = late.await.unwrap().unwrap_err();
+    assert!(matches!(error, RequestError::Shutdown { .. }), "{error}");
+}
