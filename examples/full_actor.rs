@@ -6,7 +6,9 @@
 #![allow(clippy::print_stdout)] // what it prints is what it shows
 
 use actix::prelude::*;
-use callboard::{Delivery, Domain, Event, HandlerResult, Policy, Restart, Runtime, Subscriber, secs};
+use callboard::{
+    Delivery, Domain, Event, HandlerResult, Policy, Restart, Runtime, Subscriber, secs,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +60,7 @@ impl Handler<Delivery<UserCreated, Option<Milestone>>> for Census {
         assert!(!user.name.is_empty(), "a user without a name");
         self.seen += 1;
         println!("census: {} is number {}", user.name, self.seen);
-        Ok((self.seen % 3 == 0).then_some(Milestone { users: self.seen }))
+        Ok(self.seen.is_multiple_of(3).then_some(Milestone { users: self.seen }))
     }
 }
 
@@ -76,7 +78,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let census = Subscriber::new(Census::default)
         .on::<UserCreated, Option<Milestone>>()
         .on::<Milestone, ()>()
-        .policy(Policy::default().restart(Restart::Always).restarts_max(5).restarts_within(secs(60)));
+        .policy(
+            Policy::default().restart(Restart::Always).restarts_max(5).restarts_within(secs(60)),
+        );
     let runtime = Runtime::new().mount(Domain::new("census").actor(census)).start().await?;
 
     for name in ["Ada", "Grace", "Edsger", "", "Barbara"] {
@@ -85,9 +89,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tokio::time::sleep(secs(2)).await;
 
     let metrics = &runtime.metrics().handlers["census.Census"];
-    println!("{} handled, {} failed, {} restarts", metrics.processed, metrics.errors, metrics.restarts);
+    println!(
+        "{} handled, {} failed, {} restarts",
+        metrics.processed, metrics.errors, metrics.restarts
+    );
     for letter in runtime.dead_letters() {
-        println!("dead letter: {} for {}, {}", letter.envelope.name(), letter.handler, letter.reason);
+        println!(
+            "dead letter: {} for {}, {}",
+            letter.envelope.name(),
+            letter.handler,
+            letter.reason
+        );
     }
     runtime.stop().await;
     Ok(())

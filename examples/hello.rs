@@ -7,13 +7,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
-struct Greet { name: String }
-impl Event for Greet { const NAME: &'static str = "hello.greet"; }
-impl Replies for Greet { type Reply = Greeted; }
+struct Greet {
+    name: String,
+}
+impl Event for Greet {
+    const NAME: &'static str = "hello.greet";
+}
+impl Replies for Greet {
+    type Reply = Greeted;
+}
 
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
-struct Greeted { text: String }
-impl Event for Greeted { const NAME: &'static str = "hello.greeted"; }
+struct Greeted {
+    text: String,
+}
+impl Event for Greeted {
+    const NAME: &'static str = "hello.greeted";
+}
 
 #[derive(Clone)]
 struct Greeter;

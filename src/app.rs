@@ -131,8 +131,7 @@ impl App {
         self.routes.check()?;
         let mut builder = self.routes.declare(self.runtime);
         for (_, ws) in &self.ws {
-            ws.check()?;
-            builder = ws.declare(builder);
+            builder = ws.declare(builder)?;
         }
         let runtime = builder.start().await?;
         let edges = running::Edges {

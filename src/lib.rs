@@ -8,9 +8,22 @@
 pub use callboard_actors::*;
 
 pub mod settings;
+pub mod telemetry;
 pub mod db;
+pub mod http;
+pub mod ws;
+mod app;
+pub use app::{App, AppError, Running};
 
-/// What a file with handlers needs.
+/// What a file with handlers and routes needs.
 pub mod prelude {
-    pub use callboard_actors::prelude::*;
+    pub use crate::http::Routes;
+    pub use crate::{
+        App, Domain, Event, EventContext, EventHandler, HandlerError, HandlerResult, Policy,
+        Replies,
+    };
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -10,7 +10,9 @@ use crate::settings::{LogFormat, LogSettings};
 #[non_exhaustive]
 pub enum TelemetryError {
     /// The level is not a filter directive.
-    #[error("LOG_LEVEL is \"{level}\": {reason}; write a level like `info`, or `info,my_app=debug`")]
+    #[error(
+        "LOG_LEVEL is \"{level}\": {reason}; write a level like `info`, or `info,my_app=debug`"
+    )]
     BadLevel {
         /// What was given.
         level: String,

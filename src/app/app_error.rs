@@ -39,7 +39,9 @@ pub enum AppError {
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
     /// The address to listen on.
-    #[error("cannot listen on {address}: {source}; set SERVER_HOST and SERVER_PORT to a free address")]
+    #[error(
+        "cannot listen on {address}: {source}; set SERVER_HOST and SERVER_PORT to a free address"
+    )]
     Listen {
         /// What was to be listened on.
         address: String,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use actix_web::dev::{Server, ServerHandle};
+use actix_web::dev::ServerHandle;
 use actix_web::{App as WebApp, HttpServer};
 use callboard_actors::{Bus, Runtime, StopReport};
 use tokio::task::JoinHandle;
@@ -14,14 +14,14 @@ use super::Configure;
 use super::app_error::AppError;
 use crate::http::{self, Routes};
 use crate::settings::Settings;
-use crate::ws::Ws;
+use crate::ws::{self, Ws};
 
 /// A running application.
 pub struct Running {
     runtime: Runtime,
     addresses: Vec<SocketAddr>,
     server: ServerHandle,
-    served: JoinHandle<std::io::Result<()>>,
+    task: JoinHandle<std::io::Result<()>>,
 }
 
 /// Everything through which clients come in.
@@ -38,11 +38,34 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Running {
     pub(super) async fn serve(runtime: Runtime, edges: Edges) -> Result<Self, AppError> {
-        let (server, addresses) = bind(&runtime.bus(), &edges)?;
+        let bus = runtime.bus();
+        let settings = &edges.settings;
+        let server = &settings.server;
+        let routes = edges.routes.install_with(bus.clone(), server);
+        let operations = http::operations(bus.clone());
+        let sessions = edges.ws.iter().map(|(path, ws)| ws.install(path, &bus, &settings.ws));
+        let (sessions, services) = (sessions.collect::<Vec<_>>(), edges.services.clone());
+        let app = move || {
+            let app = WebApp::new().configure(operations.clone());
+            let app = sessions.iter().fold(app, |app, session| app.configure(session.clone()));
+            let app = app.configure(|config| services.iter().for_each(|s| s.configure(config)));
+            app.configure(routes.clone()).default_service(http::not_found(bus.clone()))
+        };
+        let address = format!("{}:{}", server.host, server.port);
+        let drain = settings.bus.drain_timeout + LAST_WORDS;
+        let listening = HttpServer::new(app)
+            .workers(server.workers)
+            .on_connect(ws::on_connect(&settings.ws))
+            .shutdown_timeout(drain.as_secs())
+            .disable_signals()
+            .bind((server.host.as_str(), server.port))
+            .map_err(|source| AppError::Listen { address, source })?;
+        let addresses = listening.addrs();
         announce(&runtime, &edges, &addresses).await;
-        let handle = server.handle();
-        let served = actix_rt::spawn(server);
-        Ok(Self { runtime, addresses, server: handle, served })
+        let serving = listening.run();
+        let server = serving.handle();
+        let task = actix_rt::spawn(serving);
+        Ok(Self { runtime, addresses, server, task })
     }
 
     /// The runtime.
@@ -68,7 +91,7 @@ impl Running {
     pub async fn stop(self) -> Result<(), AppError> {
         let (report, ()) = tokio::join!(self.runtime.stop(), self.server.stop(true));
         // The server has been told to stop, so what it says is only an echo of that.
-        let _ = self.served.await;
+        let _ = self.task.await;
         tracing::info!("stopped");
         unfinished(&report)
     }
@@ -85,35 +108,9 @@ fn unfinished(report: &StopReport) -> Result<(), AppError> {
         return Ok(());
     }
     let left = report.left.iter();
-    let left = left.map(|l| format!("{} ({} queued, {} in work)", l.handler, l.queued, l.in_flight));
+    let left =
+        left.map(|l| format!("{} ({} queued, {} in work)", l.handler, l.queued, l.in_flight));
     Err(AppError::Unfinished { left: left.collect::<Vec<_>>().join(", ") })
-}
-
-fn bind(bus: &Bus, edges: &Edges) -> Result<(Server, Vec<SocketAddr>), AppError> {
-    let settings = edges.settings.clone();
-    let server = &settings.server;
-    let routes = edges.routes.install_with(bus.clone(), server);
-    let operations = http::operations(bus.clone());
-    let sessions: Vec<_> = (edges.ws.iter())
-        .map(|(path, ws)| ws.install(path, bus.clone(), &settings.ws))
-        .collect();
-    let services = edges.services.clone();
-    let factory = move || {
-        let app = WebApp::new().configure(routes.clone()).configure(operations.clone());
-        let app = sessions.iter().fold(app, |app, session| app.configure(session.clone()));
-        let app = app.configure(|config| services.iter().for_each(|s| s.configure(config)));
-        app.default_service(http::not_found())
-    };
-    let address = format!("{}:{}", server.host, server.port);
-    let drain = settings.bus.drain_timeout + LAST_WORDS;
-    let bound = HttpServer::new(factory)
-        .workers(server.workers)
-        .shutdown_timeout(drain.as_secs().max(1))
-        .disable_signals()
-        .bind((server.host.as_str(), server.port))
-        .map_err(|source| AppError::Listen { address, source })?;
-    let addresses = bound.addrs();
-    Ok((bound.run(), addresses))
 }
 
 /// Says what runs, so that a look at the first lines of the log answers most questions.
@@ -128,7 +125,7 @@ async fn announce(runtime: &Runtime, edges: &Edges, addresses: &[SocketAddr]) {
         let name = handler["name"].as_str().unwrap_or_default();
         tracing::info!("handler {name}: {takes} -> {}", if puts.is_empty() { "()" } else { &puts });
     }
-    for route in edges.routes.list() {
+    for route in edges.routes.iter() {
         tracing::info!("route {route}");
     }
     for (path, _) in &edges.ws {

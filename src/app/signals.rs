@@ -26,7 +26,9 @@ impl Signals {
         actix_rt::spawn(async move {
             loop {
                 let name = source.next().await;
-                sender.send_modify(|received| *received = Received { count: received.count + 1, name });
+                sender.send_modify(|received| {
+                    *received = Received { count: received.count + 1, name }
+                });
             }
         });
         Ok(Self { received })

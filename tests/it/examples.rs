@@ -13,7 +13,7 @@ async fn hello_greets_and_drains_on_a_signal() {
     let (status, body) = hello.get("/hello/Ada").await;
     assert_eq!((status, body), (200, json!({ "text": "Hello, Ada!" })));
     let (status, body) = hello.get("/nowhere").await;
-    assert_eq!((status, body["code"].as_str()), (404, Some("not_found")), "{body}");
+    assert_eq!((status, body["code"].as_str()), (404, Some("unknown_path")), "{body}");
     let (status, health) = hello.get("/health").await;
     assert_eq!((status, health["status"].as_str()), (200, Some("up")));
     assert_eq!(hello.terminate().code(), Some(0));
@@ -63,7 +63,6 @@ async fn event_routes_stand_beside_the_routes_of_an_existing_server() {
     assert_eq!((status, body.as_str()), (200, r#"{"text":"Good day, Ada!"}"#));
     assert_eq!(get("/greetings/nobody").await.0, 404);
     assert_eq!(get("/health").await.0, 200);
-    drop(get);
     server.kill().unwrap();
     server.wait().unwrap();
 }

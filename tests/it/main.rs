@@ -1,4 +1,11 @@
 //! The framework as a black box: over real sockets, files and processes.
 
+#![allow(clippy::unwrap_used)] // a test that panics has failed, and says where
+
+mod program;
+
 mod db;
+mod examples;
+mod http;
 mod settings;
+mod shop;

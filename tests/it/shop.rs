@@ -83,7 +83,8 @@ async fn refused_orders_leave_no_trace_in_the_stock() {
     let (status, problem) = shop.post("/orders", json!({ "user_id": ada, "items": mixed })).await;
     assert_eq!((status, problem["code"].as_str()), (409, Some("out_of_stock")), "{problem}");
     let declined = json!([{ "sku": "BOOK", "quantity": 1 }, { "sku": "DECLINE", "quantity": 1 }]);
-    let (status, problem) = shop.post("/orders", json!({ "user_id": ada, "items": declined })).await;
+    let (status, problem) =
+        shop.post("/orders", json!({ "user_id": ada, "items": declined })).await;
     assert_eq!((status, problem["code"].as_str()), (402, Some("payment_declined")), "{problem}");
     assert_eq!(available(&shop, "BOOK").await, 100_000);
     assert_eq!(available(&shop, "DECLINE").await, 100);

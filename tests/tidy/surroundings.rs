@@ -87,6 +87,39 @@ fn machine_checker_finds_a_path() {
     check(machine_paths, &[], &routes);
 }
 
+// ---- the README's example is the one that runs ----
+
+const README_EXAMPLE: &str = "examples/hello.rs";
+
+/// The README may set the example tighter than rustfmt does.
+fn readme_example(files: &[File], faults: &mut Faults) {
+    let text = |path| files.iter().find(|file| file.path == path).map_or("", |file| &file.text);
+    let block = text("README.md").split("```rust,no_run\n").nth(1).unwrap_or_default();
+    let shown = block.split("```").next().unwrap_or_default();
+    let code = |text: &str| {
+        let lines = text.lines().filter(|line| !line.starts_with("//!"));
+        let dense: String = lines.flat_map(str::chars).filter(|c| !c.is_whitespace()).collect();
+        dense.replace(",}", "}")
+    };
+    if code(shown) != code(text(README_EXAMPLE)) {
+        let message = format!("its first example is not {README_EXAMPLE}; copy it");
+        faults.add("README.md", 1, message);
+    }
+}
+
+#[test]
+fn readme_shows_the_example_that_runs() {
+    prove(readme_example);
+}
+
+#[test]
+fn readme_checker_finds_a_difference() {
+    let example = [(README_EXAMPLE, "//! Says hello.\nstruct A {\n    b: C,\n}\n")];
+    let readme = |code: &str| format!("# x\n```rust,no_run\n{code}\n```\n");
+    let (same, other) = (readme("struct A { b: C }"), readme("struct A { c: C }"));
+    check(readme_example, &example, &[("README.md", &same, 0), ("README.md", &other, 1)]);
+}
+
 // ---- the top level holds nothing stray ----
 
 /// What git ignores is not among the files.

@@ -1,0 +1,148 @@
+//! Makes an event from an HTTP call: path parameters, query string and JSON body enter, one typed
+//! value leaves, or a problem that names each wrong field.
+
+use actix_web::http::StatusCode;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_json::map::{Entry, Map};
+use tokio::time::{Instant, timeout_at};
+
+use super::call::Call;
+use super::fields::{Field, Fields, Shape};
+use super::percent::{BadEncoding, decode_query};
+use super::problem::{FieldError, Problem};
+
+/// The fields of an event on their way into it.
+type Object = Map<String, Value>;
+
+/// How serde begins the message about a field that is not there, whose path ends at its parent.
+const MISSING: &str = "missing field `";
+
+/// How one route makes its event; prepared once.
+///
+/// The parts are merged by field name: path beats body beats query.
+pub(super) struct Binder {
+    /// The names of the path's parameters, in order.
+    pub(super) params: Vec<String>,
+    pub(super) fields: Fields,
+    /// The largest body, in bytes; `None` where a body has no meaning and is not read.
+    pub(super) body_max: Option<usize>,
+}
+
+impl Binder {
+    /// Makes the event, whose body has to be there by the deadline.
+    pub(super) async fn bind<T: DeserializeOwned>(
+        &self,
+        call: &mut Call,
+        deadline: Instant,
+    ) -> Result<T, Problem> {
+        let mut object = match self.body_max {
+            None => Object::new(),
+            Some(max) => {
+                let body = timeout_at(deadline, call.body(max)).await;
+                parse(&body.map_err(|_| late())??)?
+            }
+        };
+        let mut errors = self.add_query(&mut object, call.query())?;
+        for (name, text) in self.params.iter().zip(&call.params) {
+            let field = self.fields.get(name).unwrap_or(Field::TEXT);
+            match field.value(text) {
+                Ok(value) if field.is_list => drop(object.insert(name.clone(), vec![value].into())),
+                Ok(value) => drop(object.insert(name.clone(), value)),
+                Err(expected) => errors.push(FieldError::new(name, expected)),
+            }
+        }
+        if errors.is_empty() { self.deserialize(object) } else { Err(Problem::invalid(errors)) }
+    }
+
+    /// Adds what the query says beyond body and path; returns what did not convert.
+    fn add_query(&self, object: &mut Object, query: &str) -> Result<Vec<FieldError>, Problem> {
+        let mut errors: Vec<FieldError> = Vec::new();
+        if query.is_empty() {
+            return Ok(errors);
+        }
+        let mut given = Object::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, text) = pair.split_once('=').unwrap_or((pair, ""));
+            let bad_encoding = |BadEncoding| Problem::bad_encoding();
+            let name = decode_query(name).map_err(bad_encoding)?;
+            let text = decode_query(text).map_err(bad_encoding)?;
+            if object.contains_key(&*name) || self.params.iter().any(|param| *param == name) {
+                continue;
+            }
+            let field = self.fields.get(&name);
+            let added = field.unwrap_or(Field::TEXT).value(&text).and_then(|value| {
+                let place = given.entry(name.as_ref());
+                add(place, field, value)
+            });
+            if let Err(message) = added
+                && errors.iter().all(|error| *error.field != *name)
+            {
+                errors.push(FieldError::new(name, message));
+            }
+        }
+        object.append(&mut given);
+        Ok(errors)
+    }
+
+    fn deserialize<T: DeserializeOwned>(&self, object: Object) -> Result<T, Problem> {
+        let value = match self.fields.shape() {
+            Shape::Unit => Value::Null,
+            _ => Value::Object(object),
+        };
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            let mut field = error.path().to_string();
+            if field == "." {
+                field.clear();
+            }
+            let message = error.into_inner().to_string();
+            let missing = message.strip_prefix(MISSING);
+            if let Some((name, _)) = missing.and_then(|rest| rest.split_once('`')) {
+                if !field.is_empty() {
+                    field.push('.');
+                }
+                field.push_str(name);
+            }
+            Problem::invalid(vec![FieldError::new(field, message)])
+        })
+    }
+}
+
+fn late() -> Problem {
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout")
+        .detail("the body did not arrive in time")
+}
+
+/// The object in a body; an empty body has no fields.
+fn parse(body: &[u8]) -> Result<Object, Problem> {
+    if body.is_empty() {
+        return Ok(Object::new());
+    }
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(Problem::invalid(vec![FieldError::new("", "expected an object")])),
+        Err(error) => {
+            let problem = Problem::new(StatusCode::BAD_REQUEST, "malformed_json");
+            Err(problem.detail(error.to_string()))
+        }
+    }
+}
+
+/// Adds one value of the query to its field. A name that the schema does not know, which may be an
+/// alias or nothing at all, becomes a list when it is repeated.
+fn add(place: Entry<'_>, field: Option<Field>, value: Value) -> Result<(), &'static str> {
+    match (place, field) {
+        (Entry::Vacant(place), Some(Field { is_list: true, .. })) => {
+            place.insert(vec![value].into());
+        }
+        (Entry::Vacant(place), _) => {
+            place.insert(value);
+        }
+        (Entry::Occupied(_), Some(Field { is_list: false, .. })) => return Err("given twice"),
+        (Entry::Occupied(mut place), _) => match place.get_mut() {
+            Value::Array(items) => items.push(value),
+            single => *single = vec![single.take(), value].into(),
+        },
+    }
+    Ok(())
+}

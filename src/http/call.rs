@@ -1,0 +1,86 @@
+//! One HTTP call on its way to an endpoint, and how its body is read: no more of it than the limit,
+//! and nothing that is not JSON.
+
+use actix_web::HttpRequest;
+use actix_web::dev::Payload;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::{StatusCode, header::HeaderMap};
+use bytes::BytesMut;
+use callboard_actors::TraceId;
+use futures_util::StreamExt;
+
+use super::problem::Problem;
+
+/// A request that a route takes.
+pub(super) struct Call {
+    pub(super) request: HttpRequest,
+    pub(super) payload: Payload,
+    /// The texts in the places of the path's parameters, decoded, in order.
+    pub(super) params: Vec<String>,
+    pub(super) trace_id: TraceId,
+}
+
+impl Call {
+    pub(super) fn query(&self) -> &str {
+        self.request.uri().query().unwrap_or_default()
+    }
+
+    /// Reads the body, at most `max` bytes of it.
+    pub(super) async fn body(&mut self, max: usize) -> Result<BytesMut, Problem> {
+        let headers = self.request.headers();
+        let told = headers.get(CONTENT_LENGTH);
+        let told = told.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        if told.is_some_and(|length| length > max) {
+            return Err(too_large(max));
+        }
+        let mut body = BytesMut::new();
+        // A body of unknown length is counted as it comes; so is one with a length, for nothing.
+        while let Some(chunk) = self.payload.next().await {
+            let chunk = chunk.map_err(|error| broken(&error))?;
+            if body.is_empty() && !chunk.is_empty() {
+                check_type(headers)?;
+            }
+            if chunk.len() > max - body.len() {
+                return Err(too_large(max));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}
+
+/// Refuses what is not JSON. A missing type is refused too: a foreign page can send a body without
+/// one, but not one that says JSON, unless CORS allows it.
+fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let unsupported = |detail| {
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        Err(Problem::new(status, "unsupported_media_type").detail(detail))
+    };
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let content_type = text(CONTENT_TYPE).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    let subtype = essence.to_ascii_lowercase();
+    let is_json = subtype.strip_prefix("application/").is_some_and(|subtype| {
+        subtype == "json" || (subtype.len() > "+json".len() && subtype.ends_with("+json"))
+    });
+    if !is_json {
+        return unsupported("a body is application/json");
+    }
+    // A few compressed bytes can hold a thousand times the limit.
+    match text(CONTENT_ENCODING) {
+        None => Ok(()),
+        Some(encoding) if encoding.eq_ignore_ascii_case("identity") => Ok(()),
+        Some(_) => unsupported("a body is not compressed"),
+    }
+}
+
+fn too_large(max: usize) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large")
+        .detail(format!("a body has at most {max} bytes"))
+}
+
+fn broken(error: &actix_web::error::PayloadError) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "broken_body")
+        .detail("the body ended early or is framed wrongly")
+        .internal(error.to_string())
+}

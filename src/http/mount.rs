@@ -1,0 +1,226 @@
+//! Endpoints in an actix-web application: requests that the application gets enter, those for a
+//! known path are answered, and all others pass by untouched.
+
+use std::sync::Arc;
+
+use actix_web::dev::{
+    AppService, HttpServiceFactory, ResourceDef, ResourceMap, ServiceRequest, ServiceResponse,
+    fn_service,
+};
+use actix_web::guard::fn_guard;
+use actix_web::http::header::{ALLOW, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::ServiceConfig;
+use actix_web::{HttpResponse, ResponseError};
+use callboard_actors::Bus;
+use futures_util::future::LocalBoxFuture;
+
+use super::call::Call;
+use super::path::{Pattern, Tree, decoded};
+use super::percent::BadEncoding;
+use super::problem::{Problem, TRACE_ID};
+
+/// What answers the requests of one method and path.
+pub(super) trait Endpoint: Send + Sync {
+    /// Answers one request.
+    fn answer(&self, call: Call) -> Answer<'_>;
+}
+
+pub(super) type Answer<'a> = LocalBoxFuture<'a, Result<HttpResponse, Problem>>;
+
+/// Endpoints by path and method, shared by the threads of a server.
+pub(super) struct Mount {
+    bus: Bus,
+    /// Whether internal texts are shown.
+    debug: bool,
+    tree: Tree,
+    places: Vec<Place>,
+}
+
+/// The endpoints of one path.
+struct Place {
+    pattern: Pattern,
+    /// As first declared; other names of the same parameters are another spelling of it.
+    path: String,
+    endpoints: Vec<(Method, Box<dyn Endpoint>)>,
+    allow: HeaderValue,
+}
+
+impl Mount {
+    pub(super) fn new(bus: Bus, debug: bool) -> Self {
+        Self { bus, debug, tree: Tree::default(), places: Vec::new() }
+    }
+
+    /// Adds an endpoint. A second one of the same method and path makes both unusable.
+    pub(super) fn add(
+        &mut self,
+        method: Method,
+        path: &str,
+        pattern: Pattern,
+        endpoint: Box<dyn Endpoint>,
+    ) {
+        let place = self.tree.add(&pattern, self.places.len());
+        if place == self.places.len() {
+            self.places.push(Place {
+                pattern,
+                path: path.to_owned(),
+                endpoints: Vec::new(),
+                allow: HeaderValue::from_static(""),
+            });
+        }
+        self.places[place].add(method, endpoint);
+    }
+
+    /// Adds everything to an actix-web application, or to a scope of one.
+    pub(super) fn into_config(self) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static {
+        let mount = Arc::new(self);
+        move |config: &mut ServiceConfig| {
+            config.service(Mounted(mount));
+        }
+    }
+
+    async fn serve(
+        &self,
+        place: &Place,
+        params: Result<Vec<String>, BadEncoding>,
+        request: ServiceRequest,
+    ) -> ServiceResponse {
+        let trace_id = self.bus.new_trace_id();
+        let (request, payload) = request.into_parts();
+        let endpoint = place.endpoint(request.method());
+        let answer = match (endpoint, params) {
+            (None, _) if request.method() == Method::OPTIONS => {
+                Ok(HttpResponse::NoContent().finish())
+            }
+            (None, _) => {
+                let status = StatusCode::METHOD_NOT_ALLOWED;
+                Err(Problem::new(status, "method_not_allowed"))
+            }
+            (Some(_), Err(BadEncoding)) => Err(Problem::bad_encoding()),
+            (Some(endpoint), Ok(params)) => {
+                let request = request.clone();
+                let call = Call { request, payload, params, trace_id };
+                endpoint.answer(call).await
+            }
+        };
+        let mut response =
+            answer.unwrap_or_else(|problem| self.refusal(problem.trace_id(trace_id), place));
+        let headers = response.headers_mut();
+        if endpoint.is_none() {
+            headers.insert(ALLOW, place.allow.clone());
+        }
+        if let Ok(trace_id) = HeaderValue::try_from(trace_id.to_string()) {
+            headers.insert(TRACE_ID, trace_id);
+        }
+        ServiceResponse::new(request, response)
+    }
+
+    /// Logs what is hidden from the client, and tells the rest.
+    fn refusal(&self, problem: Problem, place: &Place) -> HttpResponse {
+        let status = problem.status_code();
+        // Refusals for want of room are counted; a line for each would make matters worse.
+        if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+            let (path, reason) = (&place.path, problem.internal_text().unwrap_or_default());
+            tracing::warn!(path, %problem, reason, "a request failed");
+        }
+        if self.debug { problem.exposed().error_response() } else { problem.error_response() }
+    }
+}
+
+impl Place {
+    fn add(&mut self, method: Method, endpoint: Box<dyn Endpoint>) {
+        match self.endpoints.iter_mut().find(|(known, _)| *known == method) {
+            Some((_, known)) => *known = Box::new(Unusable),
+            None => self.endpoints.push((method, endpoint)),
+        }
+        let mut allow = Vec::new();
+        for (method, _) in &self.endpoints {
+            allow.push(method.as_str());
+            if method == Method::GET {
+                allow.push(Method::HEAD.as_str());
+            }
+        }
+        allow.push(Method::OPTIONS.as_str());
+        if let Ok(value) = HeaderValue::try_from(allow.join(", ")) {
+            self.allow = value;
+        }
+    }
+
+    /// The endpoint of a method; HEAD follows GET, and the server leaves its body out.
+    fn endpoint(&self, method: &Method) -> Option<&dyn Endpoint> {
+        let method = match *method {
+            Method::HEAD => &Method::GET,
+            _ => method,
+        };
+        let mut endpoints = self.endpoints.iter();
+        let (_, endpoint) = endpoints.find(|(known, _)| known == method)?;
+        Some(&**endpoint)
+    }
+}
+
+/// Stands where a route is faulty.
+pub(super) struct Unusable;
+
+impl Endpoint for Unusable {
+    fn answer(&self, _: Call) -> Answer<'_> {
+        let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "bad_route")
+            .internal("the route has a fault, which the log named when it was installed");
+        Box::pin(async { Err(problem) })
+    }
+}
+
+/// The endpoints as actix-web takes them.
+struct Mounted(Arc<Mount>);
+
+impl HttpServiceFactory for Mounted {
+    fn register(self, app: &mut AppService) {
+        if app.is_root() {
+            register_tree(self.0, app);
+        } else {
+            register_each(&self.0, app);
+        }
+    }
+}
+
+/// One service for all paths. Its guard asks the tree, so that other paths pass by, and no regular
+/// expression is run for any request.
+fn register_tree(mount: Arc<Mount>, app: &mut AppService) {
+    let any_path = ResourceDef::root_prefix("");
+    // For whoever asks a request for its pattern, such as a tracing middleware.
+    let mut patterns = ResourceMap::new(any_path.clone());
+    for place in mount.tree.places() {
+        patterns.add(&mut ResourceDef::new(&*mount.places[place].path), None);
+    }
+    let guard = {
+        let mount = Arc::clone(&mount);
+        fn_guard(move |context| mount.tree.find(context.head().uri.path()).is_some())
+    };
+    let service = fn_service(move |request: ServiceRequest| {
+        let mount = Arc::clone(&mount);
+        async move {
+            let found = mount.tree.find(request.head().uri.path());
+            let (place, captures) = found.expect("the guard has found the path in the tree");
+            let params = decoded(captures);
+            Ok(mount.serve(&mount.places[place], params, request).await)
+        }
+    });
+    app.register_service(any_path, Some(vec![Box::new(guard)]), service, Some(patterns.into()));
+}
+
+/// One service for each path, which actix-web finds. Only it knows how much of a path a scope has
+/// used up.
+fn register_each(mount: &Arc<Mount>, app: &mut AppService) {
+    for place in mount.tree.places() {
+        let path = &*mount.places[place].path;
+        let mount = Arc::clone(mount);
+        let service = fn_service(move |request: ServiceRequest| {
+            let mount = Arc::clone(&mount);
+            async move {
+                let place = &mount.places[place];
+                let params = decoded(place.pattern.captures(request.head().uri.path()));
+                Ok(mount.serve(place, params, request).await)
+            }
+        });
+        app.register_service(ResourceDef::new(path), None, service, None);
+    }
+}

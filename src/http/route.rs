@@ -1,0 +1,257 @@
+//! One route: a method and a path enter with an event type and what shall differ from the rule; the
+//! endpoint that serves it leaves.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use actix_web::http::{Method, StatusCode};
+use callboard_actors::{Bus, Event, Replies, RuntimeBuilder};
+
+use super::bind::Binder;
+use super::exchange::{Terms, publishing, requesting};
+use super::fault::RouteFault;
+use super::fields::{Fields, Shape};
+use super::mount::Endpoint;
+use super::path::Pattern;
+use crate::settings::ServerSettings;
+
+/// The longest time a request may take: a year, as in the settings.
+const TIMEOUT_MAX: Duration = Duration::from_hours(365 * 24);
+
+/// A route from a method and a path to an event: the full form of a line in
+/// [`Routes`](super::Routes).
+///
+/// # The event
+///
+/// It is made of the path's parameters, the query string and the JSON body, merged by field name:
+/// path beats body beats query. GET and DELETE read no body. A text becomes what the JSON schema of
+/// its field wants:
+///
+/// | field | text | value |
+/// |---|---|---|
+/// | integer, number | a decimal number | that number |
+/// | boolean | `true`, `false`, `1`, `0` | that truth value |
+/// | list | one item each time its name is given | the list |
+/// | `Option` of a number or a boolean | nothing, as in `?age=` | `None` |
+/// | anything else | any | the string |
+///
+/// # The response
+///
+/// The reply as JSON, with status 201 when its event is named `*.created`, else 204 and no body
+/// when it is empty (`null` or `{}`), else 200. An event without a reply is answered with 202 and
+/// its trace id once it is published. Every response has a header `x-trace-id`, and every error is
+/// a [`Problem`](super::Problem).
+///
+/// | status | code | when |
+/// |---|---|---|
+/// | 400 | `malformed_json`, `bad_encoding`, `broken_body` | a body or a URI that cannot be read |
+/// | 405 | `method_not_allowed` | another method; `Allow` names those there are |
+/// | 408 | `body_timeout` | the body did not arrive in time |
+/// | 413 | `body_too_large` | the body is larger than `SERVER_BODY_MAX` |
+/// | 415 | `unsupported_media_type` | a body that is not `application/json` or `application/*+json` |
+/// | 422 | `invalid` | a field that is missing or of the wrong type; `errors` names it |
+#[derive(Clone)]
+pub struct Route {
+    pub(super) method: Method,
+    pub(super) path: String,
+    status: Option<u16>,
+    error_statuses: Vec<(Cow<'static, str>, u16)>,
+    timeout: Option<Duration>,
+    target: Target,
+}
+
+/// What a route does with its event type, which is erased.
+#[derive(Clone, Copy)]
+struct Target {
+    event: &'static str,
+    declare: fn(RuntimeBuilder) -> RuntimeBuilder,
+    fields: fn() -> Fields,
+    endpoint: fn(Binder, Terms) -> Box<dyn Endpoint>,
+}
+
+impl Target {
+    fn requesting<E: Replies>() -> Self {
+        Self {
+            event: E::NAME,
+            declare: RuntimeBuilder::requests::<E>,
+            fields: Fields::of::<E>,
+            endpoint: requesting::<E>,
+        }
+    }
+
+    fn publishing<E: Event>() -> Self {
+        Self {
+            event: E::NAME,
+            declare: RuntimeBuilder::publishes::<E>,
+            fields: Fields::of::<E>,
+            endpoint: publishing::<E>,
+        }
+    }
+}
+
+impl Route {
+    fn new(method: Method, path: impl Into<String>, target: Target) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            status: None,
+            error_statuses: Vec::new(),
+            timeout: None,
+            target,
+        }
+    }
+
+    /// GET: answers with the reply to `E`.
+    pub fn get<E: Replies>(path: impl Into<String>) -> Self {
+        Self::new(Method::GET, path, Target::requesting::<E>())
+    }
+
+    /// POST: answers with the reply to `E`.
+    pub fn post<E: Replies>(path: impl Into<String>) -> Self {
+        Self::new(Method::POST, path, Target::requesting::<E>())
+    }
+
+    /// PUT: answers with the reply to `E`.
+    pub fn put<E: Replies>(path: impl Into<String>) -> Self {
+        Self::new(Method::PUT, path, Target::requesting::<E>())
+    }
+
+    /// PATCH: answers with the reply to `E`.
+    pub fn patch<E: Replies>(path: impl Into<String>) -> Self {
+        Self::new(Method::PATCH, path, Target::requesting::<E>())
+    }
+
+    /// DELETE: answers with the reply to `E`.
+    pub fn delete<E: Replies>(path: impl Into<String>) -> Self {
+        Self::new(Method::DELETE, path, Target::requesting::<E>())
+    }
+
+    /// POST: answers as soon as `E` is published.
+    pub fn publish<E: Event>(path: impl Into<String>) -> Self {
+        Self::new(Method::POST, path, Target::publishing::<E>())
+    }
+
+    /// Sets the status of a success, 200 to 299; with 204 and 205 the reply is left out.
+    pub fn status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// Sets the status of a handler's error by its code, 400 to 599.
+    pub fn error_status(mut self, code: impl Into<Cow<'static, str>>, status: u16) -> Self {
+        self.error_statuses.push((code.into(), status));
+        self
+    }
+
+    /// Sets how long the client waits at most, the arrival of its body included. Default:
+    /// `SERVER_REQUEST_TIMEOUT`.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// The HTTP method.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The path, as it was declared.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The name of the event.
+    pub fn event(&self) -> &'static str {
+        self.target.event
+    }
+
+    pub(super) fn declare(&self, runtime: RuntimeBuilder) -> RuntimeBuilder {
+        (self.target.declare)(runtime)
+    }
+
+    /// What is wrong with the route itself, whatever other routes there are.
+    pub(super) fn faults(&self) -> Vec<RouteFault> {
+        let route = || self.to_string();
+        let mut faults = Vec::new();
+        let fields = (self.target.fields)();
+        if fields.shape() == Shape::Other {
+            faults.push(RouteFault::NoFields { route: route() });
+        }
+        match Pattern::parse(&self.path) {
+            Err(reason) => faults.push(RouteFault::BadPath { route: route(), reason }),
+            Ok(pattern) => {
+                for name in pattern.params().filter(|name| !fields.takes(name)) {
+                    faults.push(RouteFault::UnknownParameter {
+                        route: route(),
+                        parameter: name.to_owned(),
+                    });
+                }
+            }
+        }
+        if let Some(status) = self.status.filter(|status| !(200..300).contains(status)) {
+            faults.push(RouteFault::BadStatus { route: route(), status });
+        }
+        for (code, status) in &self.error_statuses {
+            if !(400..600).contains(status) {
+                faults.push(RouteFault::BadErrorStatus {
+                    route: route(),
+                    code: code.to_string(),
+                    status: *status,
+                });
+            }
+        }
+        let works = |timeout| !Duration::is_zero(&timeout) && timeout <= TIMEOUT_MAX;
+        if self.timeout.is_some_and(|timeout| !works(timeout)) {
+            faults.push(RouteFault::BadTimeout { route: route() });
+        }
+        faults
+    }
+
+    /// The endpoint of a route without faults.
+    pub(super) fn endpoint(
+        &self,
+        pattern: &Pattern,
+        bus: &Bus,
+        settings: &ServerSettings,
+    ) -> Box<dyn Endpoint> {
+        let reads_body = [Method::POST, Method::PUT, Method::PATCH].contains(&self.method);
+        let binder = Binder {
+            params: pattern.params().map(str::to_owned).collect(),
+            fields: (self.target.fields)(),
+            body_max: reads_body.then_some(settings.body_max),
+        };
+        let error_statuses = self.error_statuses.iter();
+        let timeout = self.timeout.unwrap_or(settings.request_timeout);
+        let terms = Terms {
+            bus: bus.clone(),
+            // Nothing checks what a program wrote into the settings itself.
+            timeout: timeout.min(TIMEOUT_MAX),
+            status: self.status.and_then(|code| StatusCode::from_u16(code).ok()),
+            error_statuses: error_statuses
+                .filter_map(|(code, status)| {
+                    let status = StatusCode::from_u16(*status).ok()?;
+                    Some((code.clone(), status))
+                })
+                .collect(),
+        };
+        (self.target.endpoint)(binder, terms)
+    }
+}
+
+/// One line of a listing: `POST /users -> user.create`.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} -> {}", self.method, self.path, self.event())
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route")
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .field("event", &self.event())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,192 @@
+//! The table of routes: lines from method and path to event enter, a configuration for an
+//! actix-web application leaves.
+
+use std::collections::HashMap;
+
+use actix_web::web::ServiceConfig;
+use callboard_actors::{Bus, Event, Replies, RuntimeBuilder};
+
+use super::fault::{RouteFault, RoutesError};
+use super::mount::{Mount, Unusable};
+use super::path::Pattern;
+use super::route::Route;
+use crate::settings::ServerSettings;
+
+/// Who publishes what comes in here, as the event log shows it.
+const SOURCE: &str = "http";
+
+/// Which events can be reached over HTTP, and how: a plain value, without a bus.
+///
+/// ```
+/// use actix_web::App;
+/// use callboard::{http::{Route, Routes}, prelude::*, Runtime, secs};
+/// # #[derive(Clone, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+/// # struct FindUser { user_id: i64 }
+/// # impl Event for FindUser { const NAME: &'static str = "user.find"; }
+/// # impl Replies for FindUser { type Reply = UserFound; }
+/// # #[derive(Clone, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+/// # struct UserFound { name: String }
+/// # impl Event for UserFound { const NAME: &'static str = "user.found"; }
+/// # #[derive(Clone, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+/// # struct PlaceOrder { item: String }
+/// # impl Event for PlaceOrder { const NAME: &'static str = "order.place"; }
+/// # impl Replies for PlaceOrder { type Reply = UserFound; }
+///
+/// # #[derive(Clone)] struct Find;
+/// # impl EventHandler for Find {
+/// #     type Input = FindUser;
+/// #     type Output = UserFound;
+/// #     async fn handle(&self, _: &FindUser, _: &EventContext) -> HandlerResult<UserFound> {
+/// #         Ok(UserFound { name: "Ada".into() })
+/// #     }
+/// # }
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let routes = Routes::new()
+///     .get::<FindUser>("/users/{user_id}")
+///     .route(Route::post::<PlaceOrder>("/orders").status(201).timeout(secs(10)));
+/// routes.check()?;
+///
+/// let domain = Domain::new("user").handler(Find);
+/// let runtime = routes.declare(Runtime::new().mount(domain)).start().await?;
+/// let api = routes.install(runtime.bus());
+/// let app = move || App::new().configure(api.clone());
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "routes do nothing until they are installed"]
+pub struct Routes {
+    routes: Vec<Route>,
+}
+
+impl Routes {
+    /// An empty table.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds [`Route::get`].
+    pub fn get<E: Replies>(self, path: impl Into<String>) -> Self {
+        self.route(Route::get::<E>(path))
+    }
+
+    /// Adds [`Route::post`].
+    pub fn post<E: Replies>(self, path: impl Into<String>) -> Self {
+        self.route(Route::post::<E>(path))
+    }
+
+    /// Adds [`Route::put`].
+    pub fn put<E: Replies>(self, path: impl Into<String>) -> Self {
+        self.route(Route::put::<E>(path))
+    }
+
+    /// Adds [`Route::patch`].
+    pub fn patch<E: Replies>(self, path: impl Into<String>) -> Self {
+        self.route(Route::patch::<E>(path))
+    }
+
+    /// Adds [`Route::delete`].
+    pub fn delete<E: Replies>(self, path: impl Into<String>) -> Self {
+        self.route(Route::delete::<E>(path))
+    }
+
+    /// Adds [`Route::publish`].
+    pub fn publish<E: Event>(self, path: impl Into<String>) -> Self {
+        self.route(Route::publish::<E>(path))
+    }
+
+    /// Adds a route in its full form.
+    pub fn route(mut self, route: Route) -> Self {
+        self.routes.push(route);
+        self
+    }
+
+    /// Adds all routes of another table.
+    pub fn merge(mut self, other: Self) -> Self {
+        self.routes.extend(other.routes);
+        self
+    }
+
+    /// The routes, as they were added; each displays as a line such as `POST /users -> user.create`.
+    pub fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter()
+    }
+
+    /// Tells the runtime what is requested and published here, so that `start` finds an event that
+    /// nobody answers.
+    pub fn declare(&self, runtime: RuntimeBuilder) -> RuntimeBuilder {
+        let declare = |runtime, route: &Route| route.declare(runtime);
+        self.routes.iter().fold(runtime, declare)
+    }
+
+    /// All that is wrong with the table; nothing of it depends on a runtime.
+    pub fn faults(&self) -> Vec<RouteFault> {
+        let mut faults: Vec<_> = self.routes.iter().flat_map(Route::faults).collect();
+        let mut known = HashMap::new();
+        for route in &self.routes {
+            let Ok(pattern) = Pattern::parse(&route.path) else {
+                continue;
+            };
+            let request = (&route.method, pattern.shape());
+            if let Some(first) = known.get(&request).copied() {
+                faults.push(RouteFault::Duplicate {
+                    first: Route::to_string(first),
+                    second: route.to_string(),
+                });
+            } else {
+                known.insert(request, route);
+            }
+        }
+        faults
+    }
+
+    /// Checks the table, for whoever starts a server with it.
+    ///
+    /// # Errors
+    /// All faults at once.
+    pub fn check(&self) -> Result<(), RoutesError> {
+        let faults = self.faults();
+        if faults.is_empty() { Ok(()) } else { Err(RoutesError { faults }) }
+    }
+
+    /// Connects the routes to a bus, with the built-in limits; see
+    /// [`install_with`](Self::install_with).
+    pub fn install(
+        &self,
+        bus: Bus,
+    ) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + use<> + 'static {
+        self.install_with(bus, &ServerSettings::default())
+    }
+
+    /// Connects the routes to a bus and gives what `configure` takes, of an actix-web `App` or of a
+    /// scope.
+    ///
+    /// Only the declared paths are taken, with all their methods: GET brings HEAD along, OPTIONS
+    /// answers with `Allow`, as does 405 to any other. A static path beats a parameter whatever
+    /// their order. All other paths, and the application's default service, stay its own.
+    ///
+    /// A table with [faults](Self::faults) is installed all the same: they are logged, and a route
+    /// that has one answers 500. Call [`check`](Self::check) first to refuse it.
+    pub fn install_with(
+        &self,
+        bus: Bus,
+        settings: &ServerSettings,
+    ) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + use<> + 'static {
+        if let Err(error) = self.check() {
+            tracing::error!(%error, "faulty routes were installed");
+        }
+        let publisher = bus.with_source(SOURCE);
+        let mut mount = Mount::new(bus, settings.debug);
+        for route in &self.routes {
+            let Ok(pattern) = Pattern::parse(&route.path) else {
+                continue;
+            };
+            let endpoint = if route.faults().is_empty() {
+                route.endpoint(&pattern, &publisher, settings)
+            } else {
+                Box::new(Unusable)
+            };
+            mount.add(route.method.clone(), &route.path, pattern, endpoint);
+        }
+        mount.into_config()
+    }
+}

@@ -1,0 +1,45 @@
+//! What is wrong with a permit list: told before anything starts, all at once.
+
+/// Says that a permit list contradicts itself, with every fault found, not only the first.
+///
+/// Displayed, it is one line per fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", lines(.faults))]
+#[non_exhaustive]
+pub struct WsError {
+    /// The faults, in the order in which the permits were written.
+    pub faults: Vec<WsFault>,
+}
+
+/// One contradiction between two permits.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WsFault {
+    /// A frame with this name could mean either.
+    #[error("`{event}` is permitted to be published and to be requested: choose one")]
+    PublishAndRequest {
+        /// The event's name.
+        event: &'static str,
+    },
+    /// The rules do not agree on who hears the event.
+    #[error("`{event}` has two rules for who may listen to it: keep one")]
+    TwoAudiences {
+        /// The event's name.
+        event: &'static str,
+    },
+    /// One name for two types.
+    #[error("`{event}` is the name of two types, {first} and {second}: rename one")]
+    TypeClash {
+        /// The name.
+        event: &'static str,
+        /// The Rust type that was permitted first.
+        first: &'static str,
+        /// The other one.
+        second: &'static str,
+    },
+}
+
+fn lines(faults: &[WsFault]) -> String {
+    let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}

@@ -1,0 +1,92 @@
+//! The route: a handshake enters, a session with its pump or a problem leaves.
+
+use std::sync::Arc;
+
+use actix::Actor;
+use actix_http::ws::{HandshakeError, verify_handshake};
+use actix_web::body::BoxBody;
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use callboard_actors::Identity;
+use serde_json::json;
+
+use super::lifeline::Lifeline;
+use super::link::Link;
+use super::origin;
+use super::pump;
+use super::session::{Edge, Session};
+
+/// When a client that found no room may try again, in seconds.
+const RETRY_AFTER: u64 = 5;
+
+/// Answers one handshake.
+pub(super) fn accept(
+    edge: &Arc<Edge>,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> HttpResponse {
+    if !origin::is_allowed(request.headers(), &edge.settings.origins) {
+        let detail = "this origin may not connect";
+        return problem(StatusCode::FORBIDDEN, "origin_not_allowed", detail);
+    }
+    if let Err(error) = verify_handshake(request.head()) {
+        return no_handshake(error);
+    }
+    let settings = &edge.settings;
+    let slow_consumers = Arc::clone(edge.sessions.slow_consumers());
+    let (link, frames) = Link::new(settings.queue_max, slow_consumers);
+    let Some(seat) = edge.sessions.admit(&link, settings.sessions_max) else {
+        return unavailable("sessions_max", "there are too many sessions");
+    };
+    // Asked only now: a runtime that stops from here on finds the session in the table.
+    if !edge.bus.health().is_running {
+        return unavailable("shutdown", "the server is shutting down");
+    }
+    let identity = request.extensions().get::<Identity>().cloned();
+    let session = Session::new(edge, seat, &link, identity).start();
+    let ends = (Arc::clone(&link), frames);
+    match pump::connect(request, payload, session, ends, settings.frame_max) {
+        Ok(response) => response.map_body(|_, body| BoxBody::new(Lifeline::new(body, &link))),
+        Err(error) => error.error_response(),
+    }
+}
+
+fn no_handshake(error: HandshakeError) -> HttpResponse {
+    let detail = error.to_string();
+    let (status, headers): (_, &[_]) = match error {
+        HandshakeError::GetMethodRequired => {
+            (StatusCode::METHOD_NOT_ALLOWED, &[(header::ALLOW, "GET")])
+        }
+        HandshakeError::NoWebsocketUpgrade | HandshakeError::NoConnectionUpgrade => (
+            StatusCode::UPGRADE_REQUIRED,
+            &[(header::UPGRADE, "websocket"), (header::CONNECTION, "upgrade")],
+        ),
+        HandshakeError::NoVersionHeader | HandshakeError::UnsupportedVersion => {
+            (StatusCode::BAD_REQUEST, &[(header::SEC_WEBSOCKET_VERSION, "13")])
+        }
+        HandshakeError::BadWebsocketKey => (StatusCode::BAD_REQUEST, &[]),
+    };
+    let mut response = problem(status, "no_handshake", &detail);
+    for (name, value) in headers {
+        let value = header::HeaderValue::from_static(value);
+        response.headers_mut().insert(name.clone(), value);
+    }
+    response
+}
+
+fn unavailable(code: &str, detail: &str) -> HttpResponse {
+    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, code, detail);
+    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.into());
+    response
+}
+
+/// An error in the one shape that all edges share (RFC 9457).
+fn problem(status: StatusCode, code: &str, detail: &str) -> HttpResponse {
+    HttpResponse::build(status).content_type("application/problem+json").json(json!({
+        "type": "about:blank",
+        "title": status.canonical_reason(),
+        "status": status.as_u16(),
+        "code": code,
+        "detail": detail,
+    }))
+}

@@ -1,0 +1,118 @@
+//! What goes wrong, as a client reads it: internal errors enter, codes and public texts leave.
+
+use std::borrow::Cow;
+
+use callboard_actors::{ErrorKind, HandlerError, PublishError, RequestError};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// The `error` of a frame: a code for programs and a text for people.
+#[derive(Debug, Serialize)]
+pub(super) struct Refusal {
+    code: Cow<'static, str>,
+    message: Cow<'static, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Value>,
+}
+
+/// Why a payload is not the event that its frame names.
+#[derive(Debug)]
+pub(super) struct BadPayload {
+    /// The path to the field, such as `lines[2].price`; `None` when the whole is wrong.
+    pub(super) field: Option<String>,
+    pub(super) reason: String,
+}
+
+impl Refusal {
+    pub(super) fn new(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code: code.into(), message: message.into(), details: None }
+    }
+
+    pub(super) fn malformed(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new("malformed", reason)
+    }
+
+    /// The same for an event that does not exist: a client learns no names by trying them.
+    pub(super) fn not_permitted() -> Self {
+        Self::new("not_permitted", "this event is not permitted here")
+    }
+
+    pub(super) fn limit(what: &'static str, max: usize) -> Self {
+        Self::new("limit", format!("a session has at most {max} {what}"))
+    }
+
+    pub(super) fn binary() -> Self {
+        Self::new("unsupported", "only text frames with JSON are understood")
+    }
+
+    /// An error whose text stays inside.
+    pub(super) fn internal(code: &str) -> Self {
+        Self {
+            code: code.to_owned().into(),
+            message: "the event could not be handled".into(),
+            details: None,
+        }
+    }
+
+    fn handler(error: &HandlerError) -> Self {
+        if error.is_public() {
+            Self {
+                code: error.error_code().to_owned().into(),
+                message: error.message().to_owned().into(),
+                details: error.error_details().cloned(),
+            }
+        } else if error.kind() == ErrorKind::Timeout {
+            Self::new("timeout", "the event was not handled in time")
+        } else {
+            Self::internal(error.error_code())
+        }
+    }
+}
+
+impl From<BadPayload> for Refusal {
+    fn from(BadPayload { field, reason }: BadPayload) -> Self {
+        let message = match &field {
+            Some(field) => format!("`{field}`: {reason}"),
+            None => reason,
+        };
+        Self {
+            details: field.map(|field| json!({ "field": field })),
+            ..Self::new("invalid", message)
+        }
+    }
+}
+
+impl From<&RequestError> for Refusal {
+    fn from(error: &RequestError) -> Self {
+        match error {
+            RequestError::Handler { error, .. } => Self::handler(error),
+            RequestError::Timeout { .. } => Self::new("timeout", "no reply in time"),
+            RequestError::Full { .. } => Self::full(),
+            RequestError::Shutdown { .. } => Self::shutdown(),
+            // Names of handlers and types are in the texts of the others.
+            error => Self::internal(error.code()),
+        }
+    }
+}
+
+impl From<&PublishError> for Refusal {
+    fn from(error: &PublishError) -> Self {
+        match error {
+            PublishError::Full { .. } => Self::full(),
+            PublishError::Shutdown { .. } => Self::shutdown(),
+            PublishError::TypeClash { .. } => Self::internal("type_clash"),
+            PublishError::TooManyHops { .. } => Self::internal("too_many_hops"),
+            _ => Self::internal("refused"),
+        }
+    }
+}
+
+impl Refusal {
+    fn full() -> Self {
+        Self::new("full", "too much is waiting, try again later")
+    }
+
+    fn shutdown() -> Self {
+        Self::new("shutdown", "the server is shutting down")
+    }
+}

@@ -1,0 +1,355 @@
+//! The actor that thinks for one client: frames and replies enter; events go to the bus, and frames
+//! to the client's [`Link`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_http::ws::CloseCode;
+use bytestring::ByteString;
+use callboard_actors::{Bus, Identity, PublishError, TraceId};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::frame::{self, EventOrder, Id, Notice, Order};
+use super::link::{Link, Out};
+use super::permits::{Answer, Answering, Call, Entrance, NoAnswer, Permits, Publishing};
+use super::refusal::Refusal;
+use super::sessions::{Seat, Sessions};
+use crate::settings::WsSettings;
+
+/// How long a client may take to answer the last frame, when a heartbeat is longer than that.
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
+
+/// What all sessions of one route share.
+pub(super) struct Edge {
+    pub(super) permits: Arc<Permits>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) bus: Bus,
+    pub(super) settings: WsSettings,
+}
+
+/// What came from the client; the answer says that the next frame may come.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) enum Heard {
+    Text(ByteString),
+    Binary,
+    /// A ping, a pong, or a part of a message.
+    Alive,
+    Close(CloseCode),
+}
+
+/// The outcome of a request, at the address of the session that made it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Answered {
+    about: About,
+    answer: Result<Answer, NoAnswer>,
+}
+
+/// What a frame says about the order that it belongs to.
+#[derive(Debug)]
+struct About {
+    event_type: String,
+    reply_event: Option<String>,
+    id: Option<Id>,
+    trace_id: TraceId,
+}
+
+/// One client's conversation.
+pub(super) struct Session {
+    seat: Seat,
+    link: Arc<Link>,
+    edge: Arc<Edge>,
+    identity: Option<Identity>,
+    source: Arc<str>,
+    in_flight: usize,
+    /// Whether the client's last event waits for room in a handler's queue. It is not read from
+    /// meanwhile, so its silence counts for nothing.
+    is_publishing: bool,
+    is_ending: bool,
+    heard_at: Instant,
+}
+
+impl Session {
+    /// `identity` is who the client is, as the server established it.
+    pub(super) fn new(
+        edge: &Arc<Edge>,
+        seat: Seat,
+        link: &Arc<Link>,
+        identity: Option<Identity>,
+    ) -> Self {
+        Self {
+            source: format!("ws:{}", seat.id()).into(),
+            seat,
+            link: Arc::clone(link),
+            edge: Arc::clone(edge),
+            identity,
+            in_flight: 0,
+            is_publishing: false,
+            is_ending: false,
+            heard_at: Instant::now(),
+        }
+    }
+
+    fn watch_silence(&mut self, ctx: &mut Context<Self>) {
+        if self.is_publishing {
+            self.heard_at = Instant::now();
+        }
+        let limit = self.edge.settings.idle_timeout;
+        let left = limit.saturating_sub(self.heard_at.elapsed());
+        if left.is_zero() {
+            self.link.close(CloseCode::Policy, "silent for too long");
+        } else {
+            ctx.run_later(left, Self::watch_silence);
+        }
+    }
+
+    /// Closes a session that has to end, once nothing more can come for its client.
+    fn end_if_quiet(&self) {
+        if self.is_ending && self.in_flight == 0 && !self.is_publishing {
+            self.close_for_shutdown();
+        }
+    }
+
+    fn close_for_shutdown(&self) {
+        self.link.close(CloseCode::Away, "the server is shutting down");
+    }
+
+    fn read(&mut self, text: &str, ctx: &mut Context<Self>) -> Option<(About, Publishing)> {
+        match frame::read(text) {
+            Ok((Order::Event(order), id)) => return self.event(order, id, ctx),
+            Ok((Order::Subscribe(names), id)) => self.subscribe(&names, id),
+            Ok((Order::Unsubscribe(names), id)) => {
+                for name in &names {
+                    self.seat.unsubscribe(name);
+                }
+                self.acknowledge("unsubscribed", &names, id.as_ref());
+            }
+            Ok((Order::Join(room), id)) => self.join(&room, id),
+            Ok((Order::Leave(room), id)) => {
+                self.seat.leave(&room);
+                self.acknowledge("left", &room, id.as_ref());
+            }
+            Err(bad) => self.refuse(bad.event_type.as_deref(), bad.id, None, bad.refusal),
+        }
+        None
+    }
+
+    /// Begins what the client wants; what has to be waited for comes back.
+    fn event(
+        &mut self,
+        order: EventOrder<'_>,
+        id: Option<Id>,
+        ctx: &mut Context<Self>,
+    ) -> Option<(About, Publishing)> {
+        let bus = &self.edge.bus;
+        let about = About {
+            trace_id: order.trace_id.unwrap_or_else(|| bus.new_trace_id()),
+            event_type: order.event_type,
+            reply_event: order.reply_event,
+            id,
+        };
+        let call = Call {
+            payload: order.payload,
+            trace_id: about.trace_id,
+            source: Arc::clone(&self.source),
+            identity: self.identity.clone(),
+        };
+        let in_flight_max = self.edge.settings.in_flight_max;
+        let refusal = match self.edge.permits.entrance(&about.event_type) {
+            None => Refusal::not_permitted(),
+            Some((_, Entrance::Request(_))) if self.in_flight >= in_flight_max => {
+                Refusal::limit("requests in flight", in_flight_max)
+            }
+            Some((_, Entrance::Request(request))) => match request(bus, call) {
+                Ok(answering) => {
+                    self.await_answer(about, answering, ctx);
+                    return None;
+                }
+                Err(bad) => bad.into(),
+            },
+            Some((_, Entrance::Publish(publish))) => match publish(bus, call) {
+                Ok(publishing) => return Some((about, publishing)),
+                Err(bad) => bad.into(),
+            },
+        };
+        self.refuse_about(about, refusal);
+        None
+    }
+
+    fn await_answer(&mut self, about: About, answering: Answering, ctx: &mut Context<Self>) {
+        self.in_flight += 1;
+        let (session, link) = (ctx.address(), Arc::clone(&self.link));
+        actix_rt::spawn(async move {
+            tokio::select! {
+                answer = answering => {
+                    // A session that is gone wants no reply.
+                    let _ = session.send(Answered { about, answer }).await;
+                }
+                () = link.until_cut() => {}
+            }
+        });
+    }
+
+    fn published(&mut self, about: About, outcome: Result<(), PublishError>) {
+        match outcome {
+            Ok(()) if about.id.is_none() => {}
+            Ok(()) => self.tell(&Notice {
+                event_type: Some(&about.event_type),
+                payload: None::<()>,
+                id: about.id.as_ref(),
+                trace_id: Some(about.trace_id),
+                error: None,
+            }),
+            Err(error) => self.refuse_about(about, (&error).into()),
+        }
+    }
+
+    fn subscribe(&mut self, names: &[String], id: Option<Id>) {
+        let mut new = Vec::new();
+        for name in names {
+            let Some(heard) = self.edge.permits.heard(name) else {
+                return self.refuse(Some(name), id, None, Refusal::not_permitted());
+            };
+            if !self.seat.subscriptions.contains(heard) && !new.contains(&heard) {
+                new.push(heard);
+            }
+        }
+        let max = self.edge.settings.subscriptions_max;
+        if self.seat.subscriptions.len() + new.len() > max {
+            return self.refuse(None, id, None, Refusal::limit("subscriptions", max));
+        }
+        for name in new {
+            self.seat.subscribe(name);
+        }
+        self.acknowledge("subscribed", names, id.as_ref());
+    }
+
+    fn join(&mut self, room: &str, id: Option<Id>) {
+        let max = self.edge.settings.rooms_max;
+        if self.seat.rooms.len() >= max && !self.seat.rooms.contains(room) {
+            return self.refuse(None, id, None, Refusal::limit("rooms", max));
+        }
+        self.seat.join(room);
+        self.acknowledge("joined", room, id.as_ref());
+    }
+
+    fn acknowledge(&self, done: &str, what: impl Serialize, id: Option<&Id>) {
+        let frame = frame::acknowledgement(done, what, id);
+        self.link.push(Out::Text(frame));
+    }
+
+    fn refuse_about(&self, about: About, refusal: Refusal) {
+        let (event_type, trace_id) = (Some(&*about.event_type), Some(about.trace_id));
+        self.refuse(event_type, about.id, trace_id, refusal);
+    }
+
+    fn refuse(
+        &self,
+        event_type: Option<&str>,
+        id: Option<Id>,
+        trace_id: Option<TraceId>,
+        refusal: Refusal,
+    ) {
+        self.tell(&Notice {
+            event_type,
+            payload: None::<()>,
+            id: id.as_ref(),
+            trace_id,
+            error: Some(refusal),
+        });
+    }
+
+    fn tell(&self, notice: &Notice<'_, impl Serialize>) {
+        match notice.write() {
+            Ok(frame) => self.link.push(Out::Text(frame)),
+            Err(error) => tracing::error!(session = &*self.source, %error, "a frame is lost"),
+        }
+    }
+}
+
+impl Actor for Session {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        let heartbeat = self.edge.settings.heartbeat;
+        ctx.run_interval(heartbeat, |session, _| session.link.push(Out::Ping));
+        self.watch_silence(ctx);
+        let goodbye = heartbeat.min(GOODBYE_MAX);
+        let link = Arc::clone(&self.link);
+        let ending = async move { link.ending().await };
+        ctx.spawn(ending.into_actor(self).map(move |(), session, ctx| {
+            session.is_ending = true;
+            session.end_if_quiet();
+            ctx.run_later(goodbye, |session, _| session.close_for_shutdown());
+        }));
+        // Whoever closed the link, a client that does not answer is cut.
+        let link = Arc::clone(&self.link);
+        let closing = async move { link.closing().await };
+        ctx.spawn(closing.into_actor(self).map(move |(), _, ctx| {
+            ctx.run_later(goodbye, |session, _| session.link.cut());
+        }));
+        let link = Arc::clone(&self.link);
+        let gone = async move { link.gone().await };
+        ctx.spawn(gone.into_actor(self).map(|(), _, ctx| ctx.stop()));
+    }
+}
+
+impl Handler<Heard> for Session {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, heard: Heard, ctx: &mut Context<Self>) -> Self::Result {
+        self.heard_at = Instant::now();
+        let text = match heard {
+            _ if self.link.is_closing() => None,
+            Heard::Text(text) => Some(text),
+            Heard::Alive => None,
+            Heard::Binary => {
+                self.refuse(None, None, None, Refusal::binary());
+                None
+            }
+            Heard::Close(code) => {
+                self.link.close(code, "");
+                None
+            }
+        };
+        let Some((about, publishing)) = text.and_then(|text| self.read(&text, ctx)) else {
+            return Box::pin(fut::ready(()));
+        };
+        self.is_publishing = true;
+        Box::pin(publishing.into_actor(self).map(|outcome, session, _| {
+            session.is_publishing = false;
+            session.heard_at = Instant::now();
+            session.published(about, outcome);
+            session.end_if_quiet();
+        }))
+    }
+}
+
+impl Handler<Answered> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Answered { about, answer }: Answered, _: &mut Context<Self>) {
+        self.in_flight -= 1;
+        match answer {
+            Ok(answer) => self.tell(&Notice {
+                event_type: Some(about.reply_event.as_deref().unwrap_or(answer.name)),
+                payload: Some(answer.payload),
+                id: about.id.as_ref(),
+                trace_id: Some(about.trace_id),
+                error: None,
+            }),
+            Err(NoAnswer::Request(error)) => self.refuse_about(about, (&error).into()),
+            Err(NoAnswer::Unwritable(error)) => {
+                tracing::error!(
+                    event = about.event_type, trace_id = %about.trace_id, %error,
+                    "the reply cannot be written as JSON"
+                );
+                self.refuse_about(about, Refusal::internal("unwritable"));
+            }
+        }
+        self.end_if_quiet();
+    }
+}
