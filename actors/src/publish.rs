@@ -190,7 +190,8 @@ impl<E: Event> Publish<E> {
     /// [`PublishError::Full`] names the handler; all other errors as for waiting.
     pub fn try_now(self) -> Result<(), PublishError> {
         let router = Arc::clone(self.address.router());
-        router.try_publish(&self.into_parcel(None).0)
+        let (parcel, origin) = self.into_parcel();
+        router.try_publish(parcel, origin)
     }
 
     /// Publishes; `chain` is told when all that followed has ended.
@@ -200,14 +201,14 @@ impl<E: Event> Publish<E> {
     ) -> Result<(), PublishError> {
         let router = Arc::clone(self.address.router());
         let origin = self.address.origin();
-        let (mut parcel, _) = self.into_parcel(None);
+        let (mut parcel, _) = self.into_parcel();
         parcel.chain = Some(track(&router, &parcel.envelope));
         router.publish(parcel, origin).await
     }
 
-    fn into_parcel(self, deadline: Option<Instant>) -> (Parcel, Origin) {
+    fn into_parcel(self) -> (Parcel, Origin) {
         let origin = self.address.origin();
-        let envelope = self.address.seal(self.event, deadline);
+        let envelope = self.address.seal(self.event, None);
         (Parcel { envelope, chain: None, rank: 0 }, origin)
     }
 }
@@ -218,7 +219,7 @@ impl<E: Event> IntoFuture for Publish<E> {
 
     fn into_future(self) -> Self::IntoFuture {
         let router = Arc::clone(self.address.router());
-        let (parcel, origin) = self.into_parcel(None);
+        let (parcel, origin) = self.into_parcel();
         Box::pin(async move { router.publish(parcel, origin).await })
     }
 }

@@ -27,6 +27,7 @@ pub struct Request<E, R> {
     event: Arc<E>,
     address: Address,
     timeout: Option<Duration>,
+    waits_for_room: bool,
     reply: PhantomData<fn() -> R>,
 }
 
@@ -40,7 +41,8 @@ impl<R: 'static> Message for Reply<R> {
 
 impl<E: Replies> Request<E, E::Reply> {
     pub(crate) fn new(address: Address, event: E) -> Self {
-        Self { event: Arc::new(event), address, timeout: None, reply: PhantomData }
+        let event = Arc::new(event);
+        Self { event, address, timeout: None, waits_for_room: true, reply: PhantomData }
     }
 }
 
@@ -56,8 +58,15 @@ impl<E: Event, R: Event> Request<E, R> {
 
     /// Waits for another event than the declared reply, from anywhere later in the chain.
     pub fn until<L: Event>(self) -> Request<E, L> {
-        let Self { event, address, timeout, .. } = self;
-        Request { event, address, timeout, reply: PhantomData }
+        let Self { event, address, timeout, waits_for_room, .. } = self;
+        Request { event, address, timeout, waits_for_room, reply: PhantomData }
+    }
+
+    /// Fails with [`RequestError::Full`] where it would have to wait for room in a queue: what an
+    /// edge does, so that its clients learn of the load at once.
+    pub fn no_wait(mut self) -> Self {
+        self.waits_for_room = false;
+        self
     }
 
     /// Sends the outcome to an actor, whenever it comes, and returns at once.
@@ -82,7 +91,7 @@ impl<E: Event, R: Event> Request<E, R> {
     pub async fn envelope(self) -> Result<Envelope, RequestError> {
         let router = Arc::clone(self.address.router());
         let timeout = self.timeout.unwrap_or(router.limits.request_timeout);
-        let origin = self.address.origin();
+        let (origin, waits_for_room) = (self.address.origin(), self.waits_for_room);
         let patience = self.address.patience(timeout);
         let deadline = Instant::now() + patience;
         let envelope = self.address.seal(self.event, Some(deadline));
@@ -101,7 +110,11 @@ impl<E: Event, R: Event> Request<E, R> {
         let parcel = Parcel { envelope, chain: Some(chain), rank: 0 };
         let exchange = async {
             let refused = |refused| RequestError::not_accepted(refused, trace_id);
-            router.publish(parcel, origin).await.map_err(refused)?;
+            if waits_for_room {
+                router.publish(parcel, origin).await.map_err(refused)?;
+            } else {
+                router.try_publish(parcel, origin).map_err(refused)?;
+            }
             // The slot is filled before its last holder goes.
             reply.await.unwrap_or(Err(RequestError::Shutdown { event, trace_id }))
         };

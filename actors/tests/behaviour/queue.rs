@@ -125,6 +125,24 @@ async fn a_dropped_request_is_told_that_the_queue_is_full() {
 }
 
 #[actix::test]
+async fn a_request_that_does_not_wait_is_told_at_once() {
+    let stuck = on(async |_: &Ask, _: &EventContext| {
+        std::future::pending::<()>().await;
+        Ok(Answer { n: 0 })
+    });
+    let policy = Policy::default().queue_max(1).concurrency(1);
+    let bus = TestBus::start([Domain::new("oracle").handler(stuck.with(policy))]).await.unwrap();
+    for n in 1..=2 {
+        let _waiting = actix::spawn(bus.request(Ask { n }).into_future());
+        tokio::task::yield_now().await;
+    }
+    let begun = tokio::time::Instant::now();
+    let error = bus.request(Ask { n: 3 }).no_wait().await.unwrap_err();
+    assert!(matches!(error, RequestError::Full { queue_max: 1, .. }), "{error}");
+    assert_eq!(begun.elapsed(), millis(0));
+}
+
+#[actix::test]
 async fn try_publish_reaches_all_or_none() {
     let (notes, gate) = (Notes::default(), Arc::new(Semaphore::new(0)));
     let other = Notes::default();
