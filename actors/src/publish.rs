@@ -191,7 +191,7 @@ impl<E: Event> Publish<E> {
     pub fn try_now(self) -> Result<(), PublishError> {
         let router = Arc::clone(self.address.router());
         let (parcel, origin) = self.into_parcel();
-        router.try_publish(parcel, origin)
+        router.try_publish(&parcel, origin)
     }
 
     /// Publishes; `chain` is told when all that followed has ended.

@@ -113,7 +113,9 @@ impl<E: Event, R: Event> Request<E, R> {
             if waits_for_room {
                 router.publish(parcel, origin).await.map_err(refused)?;
             } else {
-                router.try_publish(parcel, origin).map_err(refused)?;
+                router.try_publish(&parcel, origin).map_err(refused)?;
+                // The chain ends with the last parcel, and this one is in no queue.
+                drop(parcel);
             }
             // The slot is filled before its last holder goes.
             reply.await.unwrap_or(Err(RequestError::Shutdown { event, trace_id }))

@@ -161,8 +161,8 @@ impl Router {
     }
 
     /// Publishes to all handlers, or to none when one of them has no room.
-    pub(crate) fn try_publish(&self, parcel: Parcel, from: Origin) -> Result<(), PublishError> {
-        self.admit(&parcel, from)?;
+    pub(crate) fn try_publish(&self, parcel: &Parcel, from: Origin) -> Result<(), PublishError> {
+        self.admit(parcel, from)?;
         let table = self.table();
         let Some(route) = table.route(parcel.envelope.name()) else {
             self.unheard(&parcel.envelope);
@@ -170,12 +170,12 @@ impl Router {
         };
         let refusing =
             |seat: &&Arc<Seat>| matches!(seat.policy.overflow, Overflow::Wait | Overflow::Reject);
-        let mut reserved = reserve(route.targets().filter(refusing), &parcel)?;
+        let mut reserved = reserve(route.targets().filter(refusing), parcel)?;
         for seat in route.targets() {
             if let Some(room) = reserved.pop_if_of(seat) {
                 self.put(seat, parcel.clone(), |parcel| room.push(parcel))?;
             } else {
-                self.offer(seat, &parcel)?;
+                self.offer(seat, parcel)?;
             }
         }
         Ok(())
