@@ -18,6 +18,9 @@ type Object = Map<String, Value>;
 /// How serde begins the message about a field that is not there, whose path ends at its parent.
 const MISSING: &str = "missing field `";
 
+/// The longest text of one error, in bytes: serde repeats what the client sent, however long.
+const TEXT_MAX: usize = 200;
+
 /// How one route makes its event; prepared once.
 ///
 /// The parts are merged by field name: path beats body beats query.
@@ -103,9 +106,17 @@ impl Binder {
                 }
                 field.push_str(name);
             }
-            Problem::invalid(vec![FieldError::new(field, message)])
+            Problem::invalid(vec![FieldError::new(shortened(field), shortened(message))])
         })
     }
+}
+
+fn shortened(mut text: String) -> String {
+    if text.len() > TEXT_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_MAX));
+        text.push('…');
+    }
+    text
 }
 
 fn late() -> Problem {

@@ -13,7 +13,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use callboard_actors::{Bus, Event, Replies, Reply, Request, RequestError, TraceId};
 use serde_json::json;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::bind::Binder;
 use super::call::Call;
@@ -97,7 +97,7 @@ impl<E: Replies> Endpoint for Requesting<E> {
             let event: E = self.binder.bind(&mut call, deadline).await?;
             let left = deadline.saturating_duration_since(Instant::now());
             let request = self.terms.bus.request(event);
-            let request = request.trace_id(call.trace_id).timeout(left);
+            let request = request.trace_id(call.trace_id).timeout(left).no_wait();
             converse(request, Arc::clone(&self.terms)).await
         })
     }
@@ -109,11 +109,7 @@ impl<E: Event> Endpoint for Publishing<E> {
             let deadline = Instant::now() + self.terms.timeout;
             let event: E = self.binder.bind(&mut call, deadline).await?;
             let publish = self.terms.bus.publish(event).trace_id(call.trace_id);
-            match timeout_at(deadline, publish.into_future()).await {
-                Ok(published) => published?,
-                // Publishing waits for nothing but room in a queue.
-                Err(_) => return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "full")),
-            }
+            publish.try_now()?;
             Ok(self.accepted(call.trace_id))
         })
     }

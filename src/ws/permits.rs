@@ -106,9 +106,8 @@ impl Permits {
         &self.audiences
     }
 
-    pub(super) fn entrance(&self, event: &str) -> Option<(&'static str, Entrance)> {
-        let (name, entrance) = self.entrances.get_key_value(event)?;
-        Some((*name, *entrance))
+    pub(super) fn entrance(&self, event: &str) -> Option<Entrance> {
+        self.entrances.get(event).copied()
     }
 
     /// The name, as long as programs live, of an event that may be listened to.

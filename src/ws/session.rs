@@ -120,19 +120,19 @@ impl Session {
     fn read(&mut self, text: &str, ctx: &mut Context<Self>) -> Option<(About, Publishing)> {
         match frame::read(text) {
             Ok((Order::Event(order), id)) => return self.event(order, id, ctx),
-            Ok((Order::Subscribe(names), id)) => self.subscribe(&names, id),
+            Ok((Order::Subscribe(names), id)) => self.subscribe(&names, id.as_ref()),
             Ok((Order::Unsubscribe(names), id)) => {
                 for name in &names {
                     self.seat.unsubscribe(name);
                 }
                 self.acknowledge("unsubscribed", &names, id.as_ref());
             }
-            Ok((Order::Join(room), id)) => self.join(&room, id),
+            Ok((Order::Join(room), id)) => self.join(&room, id.as_ref()),
             Ok((Order::Leave(room), id)) => {
                 self.seat.leave(&room);
                 self.acknowledge("left", &room, id.as_ref());
             }
-            Err(bad) => self.refuse(bad.event_type.as_deref(), bad.id, None, bad.refusal),
+            Err(bad) => self.refuse(bad.event_type.as_deref(), bad.id.as_ref(), None, bad.refusal),
         }
         None
     }
@@ -160,22 +160,22 @@ impl Session {
         let in_flight_max = self.edge.settings.in_flight_max;
         let refusal = match self.edge.permits.entrance(&about.event_type) {
             None => Refusal::not_permitted(),
-            Some((_, Entrance::Request(_))) if self.in_flight >= in_flight_max => {
+            Some(Entrance::Request(_)) if self.in_flight >= in_flight_max => {
                 Refusal::limit("requests in flight", in_flight_max)
             }
-            Some((_, Entrance::Request(request))) => match request(bus, call) {
+            Some(Entrance::Request(request)) => match request(bus, call) {
                 Ok(answering) => {
                     self.await_answer(about, answering, ctx);
                     return None;
                 }
                 Err(bad) => bad.into(),
             },
-            Some((_, Entrance::Publish(publish))) => match publish(bus, call) {
+            Some(Entrance::Publish(publish)) => match publish(bus, call) {
                 Ok(publishing) => return Some((about, publishing)),
                 Err(bad) => bad.into(),
             },
         };
-        self.refuse_about(about, refusal);
+        self.refuse_about(&about, refusal);
         None
     }
 
@@ -193,7 +193,7 @@ impl Session {
         });
     }
 
-    fn published(&mut self, about: About, outcome: Result<(), PublishError>) {
+    fn published(&self, about: &About, outcome: Result<(), PublishError>) {
         match outcome {
             Ok(()) if about.id.is_none() => {}
             Ok(()) => self.tell(&Notice {
@@ -207,7 +207,7 @@ impl Session {
         }
     }
 
-    fn subscribe(&mut self, names: &[String], id: Option<Id>) {
+    fn subscribe(&mut self, names: &[String], id: Option<&Id>) {
         let mut new = Vec::new();
         for name in names {
             let Some(heard) = self.edge.permits.heard(name) else {
@@ -224,16 +224,16 @@ impl Session {
         for name in new {
             self.seat.subscribe(name);
         }
-        self.acknowledge("subscribed", names, id.as_ref());
+        self.acknowledge("subscribed", names, id);
     }
 
-    fn join(&mut self, room: &str, id: Option<Id>) {
+    fn join(&mut self, room: &str, id: Option<&Id>) {
         let max = self.edge.settings.rooms_max;
         if self.seat.rooms.len() >= max && !self.seat.rooms.contains(room) {
             return self.refuse(None, id, None, Refusal::limit("rooms", max));
         }
         self.seat.join(room);
-        self.acknowledge("joined", room, id.as_ref());
+        self.acknowledge("joined", room, id);
     }
 
     fn acknowledge(&self, done: &str, what: impl Serialize, id: Option<&Id>) {
@@ -241,25 +241,19 @@ impl Session {
         self.link.push(Out::Text(frame));
     }
 
-    fn refuse_about(&self, about: About, refusal: Refusal) {
+    fn refuse_about(&self, about: &About, refusal: Refusal) {
         let (event_type, trace_id) = (Some(&*about.event_type), Some(about.trace_id));
-        self.refuse(event_type, about.id, trace_id, refusal);
+        self.refuse(event_type, about.id.as_ref(), trace_id, refusal);
     }
 
     fn refuse(
         &self,
         event_type: Option<&str>,
-        id: Option<Id>,
+        id: Option<&Id>,
         trace_id: Option<TraceId>,
         refusal: Refusal,
     ) {
-        self.tell(&Notice {
-            event_type,
-            payload: None::<()>,
-            id: id.as_ref(),
-            trace_id,
-            error: Some(refusal),
-        });
+        self.tell(&Notice { event_type, payload: None::<()>, id, trace_id, error: Some(refusal) });
     }
 
     fn tell(&self, notice: &Notice<'_, impl Serialize>) {
@@ -319,10 +313,10 @@ impl Handler<Heard> for Session {
             return Box::pin(fut::ready(()));
         };
         self.is_publishing = true;
-        Box::pin(publishing.into_actor(self).map(|outcome, session, _| {
+        Box::pin(publishing.into_actor(self).map(move |outcome, session, _| {
             session.is_publishing = false;
             session.heard_at = Instant::now();
-            session.published(about, outcome);
+            session.published(&about, outcome);
             session.end_if_quiet();
         }))
     }
@@ -341,13 +335,13 @@ impl Handler<Answered> for Session {
                 trace_id: Some(about.trace_id),
                 error: None,
             }),
-            Err(NoAnswer::Request(error)) => self.refuse_about(about, (&error).into()),
+            Err(NoAnswer::Request(error)) => self.refuse_about(&about, (&error).into()),
             Err(NoAnswer::Unwritable(error)) => {
                 tracing::error!(
                     event = about.event_type, trace_id = %about.trace_id, %error,
                     "the reply cannot be written as JSON"
                 );
-                self.refuse_about(about, Refusal::internal("unwritable"));
+                self.refuse_about(&about, Refusal::internal("unwritable"));
             }
         }
         self.end_if_quiet();

@@ -218,11 +218,11 @@ mod tests {
         match len {
             0..=125 => bytes.push(0x80 | u8::try_from(len).unwrap()),
             126..=65_535 => {
-                bytes.push(0x80 | 126);
+                bytes.push(0x80 | 0x7e);
                 bytes.extend(u16::try_from(len).unwrap().to_be_bytes());
             }
             _ => {
-                bytes.push(0x80 | 127);
+                bytes.push(0x80 | 0x7f);
                 bytes.extend(u64::try_from(len).unwrap().to_be_bytes());
             }
         }
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn one_frame_comes_through_at_a_time() {
         let bytes: Bytes = [frame(3), frame(3), frame(FRAME_MAX + 1), frame(3)].concat().into();
-        let (gate, (link, _taken)) = (Gate::default(), Link::new(1, Default::default()));
+        let (gate, (link, _taken)) = (Gate::default(), Link::new(1, Arc::default()));
         let source = stream::iter([Ok(bytes)]);
         let mut turnstile = Turnstile::new(source, gate.clone(), link.clone(), FRAME_MAX);
         let mut next = || turnstile.next().now_or_never();

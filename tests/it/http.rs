@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 mod binding;
+mod bodies;
 mod embedding;
 mod load;
 mod operating;

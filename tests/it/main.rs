@@ -9,3 +9,5 @@ mod examples;
 mod http;
 mod settings;
 mod shop;
+mod shop_domains;
+mod ws;

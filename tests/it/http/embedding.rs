@@ -2,7 +2,7 @@
 
 use actix_web::{App, HttpRequest, HttpResponse, Responder, web};
 use awc::http::Method;
-use callboard::http::{Routes, operations};
+use callboard::http::{Problem, Routes, operations};
 use callboard::{Domain, Runtime};
 use serde_json::json;
 
@@ -116,6 +116,25 @@ async fn middleware_learns_the_pattern_of_a_route() {
     {
         assert_eq!(server.get(path).await.header("x-pattern"), pattern, "{path}");
     }
+}
+
+#[actix_web::test]
+async fn a_foreign_handler_can_answer_with_a_problem() {
+    let runtime = Runtime::new().mount(users()).start().await.unwrap();
+    let bus = runtime.bus();
+    let server = serve!(runtime, {
+        let bus = bus.clone();
+        let find = move || {
+            let bus = bus.clone();
+            async move {
+                let found = bus.request(SearchUsers {}).await?;
+                bus.request(GetItem { id: 1 }).await?;
+                Ok::<_, Problem>(HttpResponse::Ok().json(found))
+            }
+        };
+        App::new().route("/find", web::get().to(find))
+    });
+    server.get("/find").await.problem(501, "no_handler");
 }
 
 #[actix_web::test]

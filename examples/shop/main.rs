@@ -1,0 +1,51 @@
+//! A shop: users, orders over a chain of domains, chat, and quotes that take long to compute.
+#![allow(unreachable_pub)] // a domain reads as it would in a library of its own
+
+mod schema;
+mod invalid;
+mod users;
+mod orders;
+mod stock;
+mod payments;
+mod chat;
+mod quotes;
+
+use callboard::db::Db;
+use callboard::settings::Settings;
+use callboard::ws::Ws;
+use callboard::{App, AppError, secs};
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+
+use chat::{ChatSend, ChatSent};
+use orders::{OrderConfirmed, OrderSweep};
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("examples/shop/migrations");
+
+#[actix_web::main]
+async fn main() -> Result<(), AppError> {
+    let settings = Settings::load_over([("DB_DSN", "sqlite://shop.db")])?;
+    let db = Db::connect(&settings.db).await?;
+    db.migrate(MIGRATIONS).await?;
+    orders::recover(&db).await?;
+    App::new(settings)
+        .mount(users::domain(&db))
+        .mount(orders::domain(&db))
+        .mount(stock::domain(&db))
+        .mount(payments::domain(&db))
+        .mount(chat::domain())
+        .mount(quotes::domain())
+        .routes(users::routes())
+        .routes(orders::routes())
+        .routes(stock::routes())
+        .routes(quotes::routes())
+        .ws(
+            "/ws",
+            Ws::new()
+                .publish::<ChatSend>()
+                .listen_in_room::<ChatSent>(|sent| &sent.room)
+                .listen::<OrderConfirmed>(),
+        )
+        .every(secs(5), OrderSweep {})
+        .run()
+        .await
+}
