@@ -1,5 +1,7 @@
 //! What the application writes about itself: settings enter, a `tracing` subscriber is installed.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -32,7 +34,10 @@ pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
         level: settings.level.clone(),
         reason: error.to_string(),
     })?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let installed = match settings.format {
         LogFormat::Text => lines.finish().try_init(),
         LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),

@@ -1,5 +1,6 @@
 //! A handler before it runs: the factory of its actor, the events it takes, and its policy.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler};
@@ -138,7 +139,9 @@ impl<A: Actor<Context = Context<A>>> From<Subscriber<A>> for HandlerSpec {
             let plan = HostPlan { router, seat, factory, feeds, concurrency };
             Box::new(move |supervisor| host::start(plan, supervisor))
         };
-        let (outputs, hire) = (outputs.0, Box::new(hire));
+        let (mut outputs, hire) = (outputs.0, Box::new(hire));
+        let mut seen = HashSet::new();
+        outputs.retain(|output| seen.insert(output.type_id));
         Self { name, inputs, outputs, error_facts, policy, hire }
     }
 }

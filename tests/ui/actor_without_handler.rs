@@ -18,7 +18,7 @@ impl actix::Actor for Census {
 }
 
 fn domain() -> Domain {
-    Domain::new("user").actor(Subscriber::new(|| Census).on::<CreateUser, ()>())
+    Domain::new("user").actor(callboard::Subscriber::new(|| Census).on::<CreateUser, ()>())
 }
 
 fn main() {}
