@@ -10,4 +10,5 @@ mod http;
 mod settings;
 mod shop;
 mod shop_domains;
+mod supervision;
 mod ws;

@@ -76,38 +76,24 @@ async fn fill(server: &Server) -> impl Future<Output = Vec<u16>> + use<> {
 }
 
 #[actix_web::test]
-async fn a_full_queue_is_503_with_retry_after() {
-    let gate = Gate::shut();
-    let worker = gate.worker(one_at_once(Overflow::Reject));
-    let domain = Domain::new("work").handler(worker);
-    let server = Server::start(domain, Routes::new().post::<Work>("/work")).await;
-    let filled = fill(&server).await;
-
-    let answer = server.post("/work", &json!({ "id": 3 })).await;
-    let problem = answer.problem(503, "full");
-    assert_eq!(answer.header("retry-after"), "1");
-    assert_eq!(problem.get("detail"), None, "{problem}");
-
-    gate.open();
-    assert_eq!(filled.await, [200, 200]);
-    server.post("/work", &json!({ "id": 4 })).await.ok(200);
-}
-
-#[actix_web::test]
-async fn a_publisher_is_refused_at_once_or_when_its_time_is_over() {
+async fn a_full_queue_is_503_with_retry_after_and_at_once() {
     for overflow in [Overflow::Reject, Overflow::Wait] {
         let gate = Gate::shut();
         let domain = Domain::new("work").handler(gate.worker(one_at_once(overflow)));
-        let routes = Routes::new()
-            .post::<Work>("/work")
-            .route(Route::publish::<Work>("/later").timeout(millis(50)));
+        let routes = Routes::new().post::<Work>("/work").publish::<Work>("/later");
         let server = Server::start(domain, routes).await;
         let filled = fill(&server).await;
-        let answer = server.post("/later", &json!({ "id": 3 })).await;
-        answer.problem(503, "full");
-        assert_eq!(answer.header("retry-after"), "1", "{overflow:?}");
+
+        for path in ["/work", "/later"] {
+            let answer = server.post(path, &json!({ "id": 3 })).await;
+            let problem = answer.problem(503, "full");
+            assert_eq!(answer.header("retry-after"), "1", "{overflow:?}");
+            assert_eq!(problem.get("detail"), None, "{problem}");
+        }
+
         gate.open();
         assert_eq!(filled.await, [200, 200]);
+        server.post("/work", &json!({ "id": 4 })).await.ok(200);
     }
 }
 
