@@ -4,6 +4,7 @@
 
 mod program;
 
+mod api;
 mod db;
 mod examples;
 mod http;
