@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::error::HandlerError;
 use crate::event::{ERROR_SUFFIX, EVENT_NAME_MAX, Event};
 
 /// The fact that a handler failed on an event `E`, named `<E::NAME>.error`.
@@ -28,12 +29,7 @@ pub struct Failed<E: Event> {
 }
 
 impl<E: Event> Failed<E> {
-    pub(crate) fn new(
-        event: E,
-        handler: &str,
-        error: &crate::error::HandlerError,
-        attempts: u32,
-    ) -> Self {
+    pub(crate) fn new(event: E, handler: &str, error: &HandlerError, attempts: u32) -> Self {
         let (code, message) = (error.error_code().to_owned(), error.message().to_owned());
         Self { event, handler: handler.to_owned(), code, message, attempts }
     }

@@ -12,8 +12,9 @@ use tokio::time::timeout;
 use crate::chain::Parcel;
 use crate::clock::{Clock, secs};
 use crate::dead_letter::{DeadLetter, DeadLetters, DeadReason};
-use crate::envelope::Envelope;
-use crate::error::{PublishError, RequestError};
+use crate::envelope::{Envelope, Label};
+use crate::error::{HandlerError, PublishError, RequestError};
+use crate::event::ERROR_SUFFIX;
 use crate::event_log::{EventLog, EventRecord};
 use crate::live::{Live, LiveGuard};
 use crate::metrics::{HandlerStatus, Totals};
@@ -154,8 +155,7 @@ impl Router {
             };
             let put = self.wait_and_put(seat, parcel.clone());
             if timeout(patience, put).await.is_err() {
-                fail_full(&parcel, seat);
-                self.bury(&parcel, &seat.handler, DeadReason::Full, 0);
+                self.bury_full(&parcel, seat);
             }
         }
     }
@@ -225,12 +225,68 @@ impl Router {
         let handler = seat.handler.to_string();
         parcel.fail(RequestError::Unavailable { event, handler, trace_id });
         self.bury(parcel, &seat.handler, DeadReason::Unavailable, 0);
+        let error = HandlerError::retry("the handler takes no events").code("unavailable");
+        self.announce(parcel, &seat.handler, &error);
         Ok(())
+    }
+
+    /// A chain's event found no room in time.
+    fn bury_full(&self, parcel: &Parcel, seat: &Seat) {
+        fail_full(parcel, seat);
+        self.bury(parcel, &seat.handler, DeadReason::Full, 0);
+        let error = HandlerError::retry("the handler's queue is full").code("full");
+        self.announce(parcel, &seat.handler, &error);
+    }
+
+    /// Publishes the fact that an event was not even delivered. It waits for nothing: who has no
+    /// room for it gets a dead letter.
+    fn announce(&self, parcel: &Parcel, handler: &str, error: &HandlerError) {
+        let Some(fact) = self.error_fact(&parcel.envelope, handler, error, 0) else { return };
+        let parcel = Parcel { envelope: fact, chain: parcel.chain.clone(), rank: 0 };
+        self.count_published(&parcel.envelope);
+        let table = self.table();
+        let Some(route) = table.route(parcel.envelope.name()) else {
+            self.unheard(&parcel.envelope);
+            return;
+        };
+        for seat in route.targets() {
+            if !self.offer(seat, &parcel).unwrap_or(true) {
+                self.bury(&parcel, &seat.handler, DeadReason::Full, 0);
+            }
+        }
+    }
+
+    /// The fact that a handler failed on an event, unless the event is such a fact itself. What
+    /// makes good for the failure has its own time: the requester's may be over.
+    pub(crate) fn error_fact(
+        &self,
+        envelope: &Envelope,
+        handler: &str,
+        error: &HandlerError,
+        attempts: u32,
+    ) -> Option<Envelope> {
+        if envelope.name().ends_with(ERROR_SUFFIX) {
+            return None;
+        }
+        let table = self.table.load();
+        let event_type = table.event_type(envelope.name())?;
+        let label = Label {
+            id: self.clock.event_id(),
+            metadata: envelope.metadata().without_deadline(),
+            causation_id: Some(envelope.id()),
+            source: handler.into(),
+            timestamp: self.clock.now(),
+            hops: envelope.hops() + 1,
+        };
+        (event_type.error_fact)(envelope, handler, error, attempts, label)
     }
 
     fn bury_refused(&self, parcel: &Parcel, refused: PublishError) {
         parcel.fail(RequestError::not_accepted(refused.clone(), parcel.envelope.trace_id()));
-        self.bury(parcel, parcel.envelope.source(), DeadReason::Refused(refused), 0);
+        let error = HandlerError::retry(refused.to_string()).code("refused");
+        let publisher = parcel.envelope.source();
+        self.bury(parcel, publisher, DeadReason::Refused(refused), 0);
+        self.announce(parcel, publisher, &error);
     }
 
     fn admit(&self, parcel: &Parcel, from: Origin) -> Result<(), PublishError> {
@@ -251,11 +307,15 @@ impl Router {
         {
             return Err(PublishError::TypeClash { event, registered: known.type_name });
         }
+        self.count_published(&parcel.envelope);
+        Ok(())
+    }
+
+    fn count_published(&self, envelope: &Envelope) {
         self.totals.published.fetch_add(1, Ordering::Relaxed);
         if let Some(tap) = &self.tap {
-            tap(&parcel.envelope);
+            tap(envelope);
         }
-        Ok(())
     }
 
     /// Puts the parcel into the seat's queue or does what its policy says; `false` when the policy

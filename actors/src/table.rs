@@ -6,22 +6,39 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::chain::Parcel;
+use crate::envelope::{Envelope, Label};
+use crate::error::HandlerError;
 use crate::event::Event;
+use crate::failed::Failed;
 use crate::metrics::{Counters, HandlerMetrics, HandlerStatus};
 use crate::policy::Policy;
 use crate::queue::Queue;
 
 /// An event type as the runtime knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct EventType {
     pub(crate) name: &'static str,
     pub(crate) type_id: TypeId,
     pub(crate) type_name: &'static str,
+    /// Makes the fact that a handler failed on such an event.
+    pub(crate) error_fact: ErrorFact,
 }
+
+/// From the event, the handler, its error and the attempts.
+pub(crate) type ErrorFact =
+    fn(&Envelope, &str, &HandlerError, attempts: u32, Label) -> Option<Envelope>;
 
 impl EventType {
     pub(crate) fn of<E: Event>() -> Self {
-        Self { name: E::NAME, type_id: TypeId::of::<E>(), type_name: std::any::type_name::<E>() }
+        Self {
+            name: E::NAME,
+            type_id: TypeId::of::<E>(),
+            type_name: std::any::type_name::<E>(),
+            error_fact: |envelope, handler, error, attempts, label| {
+                let event = Arc::unwrap_or_clone(envelope.event::<E>()?);
+                Some(Envelope::new(Arc::new(Failed::new(event, handler, error, attempts)), label))
+            },
+        }
     }
 }
 

@@ -16,15 +16,13 @@ use crate::crew::Crew;
 use crate::dead_letter::DeadReason;
 use crate::envelope::Envelope;
 use crate::error::{ErrorKind, HandlerError, RequestError};
-use crate::event::{ERROR_SUFFIX, Event};
+use crate::event::Event;
 use crate::event_log::EventRecord;
-use crate::failed::Failed;
 use crate::handler::Delivery;
 use crate::instance::Life;
 use crate::metrics::LastError;
 use crate::output::Output;
 use crate::policy::doubled;
-use crate::publish::{Address, Parent};
 use crate::router::Router;
 use crate::supervisor::End;
 use crate::table::{EventType, Seat};
@@ -33,12 +31,11 @@ use crate::table::{EventType, Seat};
 pub(crate) struct Feed<A: Actor> {
     pub(crate) input: EventType,
     send: fn(&Addr<A>, Envelope, Arc<Scope>) -> Sending,
-    error_fact: fn(&Envelope, &str, &HandlerError, u32, Address) -> Option<Envelope>,
 }
 
 impl<A: Actor> Clone for Feed<A> {
     fn clone(&self) -> Self {
-        Self { input: self.input, send: self.send, error_fact: self.error_fact }
+        Self { input: self.input, send: self.send }
     }
 }
 
@@ -61,11 +58,6 @@ impl<A: Actor<Context = Context<A>>> Feed<A> {
             send: |addr, envelope, scope| {
                 let addr = addr.clone();
                 Box::pin(send::<A, E, O>(addr, envelope, scope))
-            },
-            error_fact: |envelope, handler, error, attempts, address| {
-                let event = Arc::unwrap_or_clone(envelope.event::<E>()?);
-                let fact = Failed::new(event, handler, error, attempts);
-                Some(address.seal(Arc::new(fact), None))
             },
         }
     }
@@ -297,31 +289,13 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
                 attempts, %error, "delivery failed"
             );
         }
-        if let Some(fact) = self.error_fact(envelope, &error, attempts) {
+        if let Some(fact) = self.router.error_fact(envelope, handler, &error, attempts) {
             let chain = parcel.chain.clone();
             self.router.publish_onward(Parcel { envelope: fact, chain, rank: 0 }).await;
         }
         if !(told && error.is_public()) {
             self.router.bury(parcel, handler, DeadReason::Failed(error), attempts);
         }
-    }
-
-    /// The error fact, unless what failed was an error fact itself.
-    fn error_fact(
-        &self,
-        envelope: &Envelope,
-        error: &HandlerError,
-        attempts: u32,
-    ) -> Option<Envelope> {
-        if envelope.name().ends_with(ERROR_SUFFIX) {
-            return None;
-        }
-        let feed = self.feeds.get(envelope.name())?;
-        // What makes good for the failure has its own time: the requester's may be over.
-        let metadata = envelope.metadata().without_deadline();
-        let parent = Parent { metadata, id: envelope.id(), hops: envelope.hops() + 1 };
-        let address = Address::inside(&self.router, &self.seat.handler, parent);
-        (feed.error_fact)(envelope, &self.seat.handler, error, attempts, address)
     }
 
     fn record(&self, parcel: &Parcel, started: Instant, error: Option<&str>, attempts: u32) {

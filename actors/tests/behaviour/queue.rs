@@ -187,6 +187,28 @@ async fn a_slow_handler_delays_no_other() {
     assert_eq!(slow.all(), [1, 2, 3]);
 }
 
+#[actix::test]
+async fn a_long_queue_does_not_keep_the_thread_from_others() {
+    let notes = Notes::default();
+    let policy = Policy::default().queue_max(10_000);
+    let handler = on({
+        let notes = notes.clone();
+        async move |event: &Tick, _: &EventContext| {
+            notes.add(event.n);
+            Ok(())
+        }
+    });
+    let bus = TestBus::start([Domain::new("clock").handler(handler.with(policy))]).await.unwrap();
+    for n in 0..10_000 {
+        bus.try_publish(Tick { n }).unwrap();
+    }
+    tokio::task::yield_now().await;
+    let handled = notes.all().len();
+    assert!(handled < 10_000, "all of them before this test went on");
+    bus.quiet().await;
+    assert_eq!(notes.all().len(), 10_000);
+}
+
 /// parity: W6
 #[actix::test]
 async fn no_more_deliveries_are_in_work_than_the_policy_allows() {

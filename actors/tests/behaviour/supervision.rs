@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use actix::prelude::*;
 use callboard_actors::prelude::*;
 use callboard_actors::testing::TestBus;
-use callboard_actors::{DeadReason, HandlerStatus, RequestError, Restart, millis, secs};
+use callboard_actors::{DeadReason, Failed, HandlerStatus, RequestError, Restart, millis, secs};
 
 use crate::play::{Answer, Ask, Notes, Tick, assert_took, on};
 
@@ -250,4 +250,35 @@ async fn a_panic_while_an_actor_stops_is_contained() {
     assert_eq!(ask(&bus, -1).await.unwrap_err().code(), "panic");
     assert_eq!(ask(&bus, 1).await.unwrap(), 1);
     bus.runtime().stop().await;
+}
+
+#[actix::test]
+async fn an_event_that_is_not_even_delivered_has_its_error_fact() {
+    let doomed = on(async |_: &Tick, _: &EventContext| -> HandlerResult<()> { panic!("always") });
+    let mended = Notes::default();
+    let write = mended.clone();
+    let mender = on(async move |fact: &Failed<Tick>, _: &EventContext| {
+        write.add(fact.event.n);
+        assert!(fact.event.n == 1 || fact.code == "unavailable", "{}", fact.code);
+        Ok(())
+    });
+    let policy = Policy::default().restart(Restart::Never);
+    let clock = Domain::new("clock").handler(doomed.with(policy));
+    let bus = TestBus::start([clock, Domain::new("ears").handler(mender)]).await.unwrap();
+    bus.publish_tracked(Tick { n: 1 }).await.unwrap();
+    tokio::time::sleep(millis(1)).await;
+    let tracked = bus.publish_tracked(Tick { n: 2 }).await.unwrap();
+    assert_eq!(tracked.names(), ["clock.tick", "clock.tick.error"]);
+    assert_eq!(mended.all(), [1, 2]);
+}
+
+#[actix::test]
+async fn time_is_virtual_again_in_a_second_bus() {
+    let first = TestBus::start([]).await.unwrap();
+    tokio::time::resume();
+    let second = TestBus::start([]).await.unwrap();
+    let begun = std::time::Instant::now();
+    tokio::time::sleep(secs(3600)).await;
+    assert!(begun.elapsed() < secs(60));
+    drop((first, second));
 }
