@@ -13,7 +13,7 @@ mod quotes;
 use callboard::db::Db;
 use callboard::settings::Settings;
 use callboard::ws::Ws;
-use callboard::{App, AppError, secs};
+use callboard::{App, AppError, secs, telemetry};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use chat::{ChatSend, ChatSent};
@@ -24,6 +24,8 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("examples/shop/migratio
 #[actix_web::main]
 async fn main() -> Result<(), AppError> {
     let settings = Settings::load_over([("DB_DSN", "sqlite://shop.db")])?;
+    // Before the application runs, so that the recovery is in the log.
+    telemetry::init(&settings.log)?;
     let db = Db::connect(&settings.db).await?;
     db.migrate(MIGRATIONS).await?;
     orders::recover(&db).await?;

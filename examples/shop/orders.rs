@@ -92,7 +92,6 @@ impl EventHandler for Place {
             placed_by: ctx.event_id().to_string(),
             user_id,
             total,
-            status: OrderStatus::Placed,
             created_at: ctx.timestamp().into(),
         };
         self.db

@@ -26,7 +26,6 @@ pub struct NewOrder {
     pub placed_by: String,
     pub user_id: i64,
     pub total: i64,
-    pub status: OrderStatus,
     pub created_at: DateTime<Utc>,
 }
 
@@ -39,7 +38,8 @@ pub async fn place(
     if let Some(order_id) = find_placed_by(conn, &order.placed_by).await? {
         return Ok(order_id);
     }
-    let insert = diesel::insert_into(orders::table).values(order);
+    let row = (order, orders::status.eq(OrderStatus::Placed));
+    let insert = diesel::insert_into(orders::table).values(row);
     let order_id = insert.returning(orders::id).get_result(conn).await?;
     for (line, item) in (0_i64..).zip(items) {
         let row = (

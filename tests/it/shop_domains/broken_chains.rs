@@ -188,13 +188,8 @@ async fn short_deadlines_lose_nothing_in_a_file() {
 
 /// An order as a crash may have left it.
 async fn left(db: &Db, at: DateTime<Utc>, name: &str, steps: &[Step]) -> i64 {
-    let order = ledger::NewOrder {
-        placed_by: name.to_owned(),
-        user_id: 1,
-        total: 2400,
-        status: Placed,
-        created_at: at,
-    };
+    let order =
+        ledger::NewOrder { placed_by: name.to_owned(), user_id: 1, total: 2400, created_at: at };
     let items = [PricedItem { sku: "MUG".to_owned(), quantity: 3, price: 800 }];
     let steps = steps.to_vec();
     let work = async move |conn: &mut SqliteConn| -> HandlerResult<i64> {
