@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use crate::chain::{Answer, Chain, ChainPlan, Parcel};
+use crate::clock::secs;
 use crate::envelope::Envelope;
 use crate::error::RequestError;
 use crate::event::{Event, Replies, TraceId};
@@ -30,6 +31,9 @@ pub struct Request<E, R> {
     waits_for_room: bool,
     reply: PhantomData<fn() -> R>,
 }
+
+/// Longer waits are cut to this: a point in time further off cannot be computed.
+const TIMEOUT_MAX: Duration = secs(365 * 24 * 60 * 60);
 
 /// The outcome of a request, as it arrives at an actor's address.
 #[derive(Debug)]
@@ -92,7 +96,7 @@ impl<E: Event, R: Event> Request<E, R> {
         let router = Arc::clone(self.address.router());
         let timeout = self.timeout.unwrap_or(router.limits.request_timeout);
         let (origin, waits_for_room) = (self.address.origin(), self.waits_for_room);
-        let patience = self.address.patience(timeout);
+        let patience = self.address.patience(timeout.min(TIMEOUT_MAX));
         let deadline = Instant::now() + patience;
         let envelope = self.address.seal(self.event, Some(deadline));
         router.totals.requested.fetch_add(1, Relaxed);

@@ -97,6 +97,14 @@ async fn a_timeout_drops_the_handler_s_future() {
     assert_took(begun, millis(200));
 }
 
+#[actix::test]
+async fn a_timeout_without_end_is_a_long_one() {
+    let answer = on(async |event: &Ask, _: &EventContext| Ok(Answer { n: event.n }));
+    let bus = TestBus::start([Domain::new("oracle").handler(answer)]).await.unwrap();
+    let request = bus.request(Ask { n: 1 }).timeout(std::time::Duration::MAX);
+    assert_eq!(request.await.unwrap().n, 1);
+}
+
 /// parity: W11
 #[actix::test]
 async fn a_foreign_event_of_the_same_trace_cannot_complete_a_request() {

@@ -188,10 +188,11 @@ async fn texts_become_what_the_schema_wants() {
 }
 
 #[actix_web::test]
-async fn alternatives_and_recursion_have_fields_too() {
+async fn alternatives_recursion_and_strict_events_have_fields_too() {
     let server = server().await;
     for (path, expected) in [
         ("/nests/3", json!({ "depth": 3 })),
+        ("/sealed?&id=1&&", json!({ "id": 1 })),
         ("/draw/text?size=1&unit=2", json!({ "kind": "text", "size": "1", "unit": 2 })),
     ] {
         let form = form(&server, Method::GET, path, None).await;

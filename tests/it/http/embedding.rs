@@ -12,6 +12,7 @@ events! {
     "user.get" => GetUser { id: i64 } -> UserFound;
     "user.search" => SearchUsers {} -> UserFound;
     "user.found" => UserFound { by: String };
+    "user.part" => GetPart { id: i64, part: String } -> UserFound;
     "item.get" => GetItem { id: i64 } -> ItemFound;
     "item.found" => ItemFound { id: i64 };
 }
@@ -19,6 +20,7 @@ events! {
 fn users() -> Domain {
     Domain::new("user")
         .handler(answer(|GetUser { id }| Ok(UserFound { by: format!("get {id}") })))
+        .handler(answer(|GetPart { id, part }| Ok(UserFound { by: format!("{part} of {id}") })))
         .handler(answer(|_: SearchUsers| Ok(UserFound { by: "search".into() })))
 }
 
@@ -27,7 +29,10 @@ fn items() -> Domain {
 }
 
 fn user_routes() -> Routes {
-    Routes::new().get::<GetUser>("/users/{id}").get::<SearchUsers>("/users/find")
+    Routes::new()
+        .get::<GetUser>("/users/{id}")
+        .get::<SearchUsers>("/users/find")
+        .get::<GetPart>("/users/{id}/{part}")
 }
 
 async fn legacy() -> impl Responder {
@@ -46,10 +51,10 @@ async fn foreign_services_stay_as_they_are() {
             .configure(users.clone())
             .configure(items.clone())
             .route("/after", web::get().to(legacy))
-            .route("/users/{id}/legacy", web::get().to(legacy))
+            .route("/users/{id}/a/legacy", web::get().to(legacy))
             .default_service(web::to(HttpResponse::ImATeapot))
     );
-    for path in ["/before", "/after", "/users/7/legacy"] {
+    for path in ["/before", "/after", "/users/7/a/legacy"] {
         let answer = server.get(path).await;
         assert_eq!((answer.status, answer.text()), (200, "legacy"), "{path}");
         assert_eq!(answer.header("x-trace-id"), "");
@@ -78,6 +83,8 @@ async fn a_scope_is_a_place_for_routes_too() {
     assert_eq!(server.get("/acme/api/users/7").await.ok(200), json!({ "by": "get 7" }));
     assert_eq!(server.get("/acme/api/users/find").await.ok(200), json!({ "by": "search" }));
     assert_eq!(server.get("/acme/api/users/%37").await.ok(200), json!({ "by": "get 7" }));
+    let part = server.get("/acme/api/users/7/name").await;
+    assert_eq!(part.ok(200), json!({ "by": "name of 7" }));
     assert_eq!(server.get("/acme/api/users/x").await.wrong_field().0, "id");
     assert_eq!(server.get("/acme/api/health").await.ok(200)["status"], "up");
     assert_eq!(server.get("/acme/api/legacy").await.text(), "legacy");

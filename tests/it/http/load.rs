@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use callboard::http::{Route, Routes};
-use callboard::{Domain, EventHandler, Overflow, Policy, millis};
+use callboard::settings::ServerSettings;
+use callboard::{Domain, EventHandler, Overflow, Policy, Runtime, millis};
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
@@ -106,6 +108,19 @@ async fn a_request_that_takes_too_long_is_504() {
     server.post("/work", &json!({ "id": 1 })).await.problem(504, "timeout");
     gate.open();
     server.post("/work", &json!({ "id": 2 })).await.ok(200);
+}
+
+#[actix_web::test]
+async fn a_timeout_without_end_is_a_long_one() {
+    let gate = Gate::shut();
+    gate.open();
+    let domain = Domain::new("work").handler(gate.worker(Policy::default()));
+    let routes = Routes::new().post::<Work>("/work");
+    let mut settings = ServerSettings::default();
+    settings.request_timeout = Duration::MAX;
+    let runtime = Runtime::new().mount(domain);
+    let server = Server::start_with(runtime, &routes, &settings).await;
+    server.post("/work", &json!({ "id": 1 })).await.ok(200);
 }
 
 #[actix_web::test]

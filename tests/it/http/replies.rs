@@ -103,6 +103,7 @@ async fn publishing_answers_with_the_trace_and_waits_for_no_handler() {
 
     let answer = server.post("/glimpses/6", &json!({})).await;
     assert_eq!((answer.status, answer.text()), (204, ""));
+    assert_eq!(answer.header("content-type"), "");
     assert_eq!(sights.recv().await, Some((6, "http".to_owned())));
     let wrong = server.post("/sights", &json!({})).await.wrong_field();
     assert_eq!(wrong.0, "id");
