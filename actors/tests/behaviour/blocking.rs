@@ -53,13 +53,13 @@ async fn the_timeout_holds_while_the_thread_computes() {
         }
         Ok(Answer { n: event.n })
     });
-    let policy = Policy::default().blocking(1).timeout(millis(50));
+    let policy = Policy::default().blocking(1).timeout(millis(300));
     let runtime = start(Domain::new("oracle").handler(handler.with(policy))).await;
     let error = runtime.request(Ask { n: -1 }).await.unwrap_err();
     assert_eq!(error.code(), "timeout");
     // The thread is not free yet, so the next one waits for its turn; its own time begins with that.
     let next = actix::spawn(runtime.request(Ask { n: 3 }).into_future());
-    tokio::time::sleep(millis(200)).await;
+    tokio::time::sleep(millis(600)).await;
     release.send(()).unwrap();
     assert_eq!(next.await.unwrap().unwrap().n, 3);
     runtime.stop().await;
