@@ -214,7 +214,7 @@ mod tests {
             "[]",
             "17",
             "null",
-            r#"["chat.send"]"#,
+            r#"["a.b",null,null,null,null,null,null,null,null]"#,
             "{}",
             r#"{"event_type":5}"#,
             r#"{"event_type":"a.b","event_type":"a.b"}"#,

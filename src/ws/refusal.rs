@@ -116,3 +116,39 @@ impl Refusal {
         Self::new("shutdown", "the server is shutting down")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_handlers_and_types_stay_inside() {
+        let trace_id = "0af7651916cd43dd8448eb211c80319c".parse().unwrap();
+        let (event, registered) = ("user.find", "shop::Secret");
+        let handler = || "user.Secret".to_owned();
+        let requests = [
+            RequestError::Unavailable { event, handler: handler(), trace_id },
+            RequestError::Full { event, handler: handler(), queue_max: 1, trace_id },
+            RequestError::Ambiguous { event, handlers: handler(), trace_id },
+            RequestError::TypeClash { event, registered, trace_id },
+            RequestError::Handler {
+                event,
+                handler: handler(),
+                error: HandlerError::retry("Secret").details(json!("Secret")),
+                trace_id,
+            },
+        ];
+        let publishes = [
+            PublishError::Full { event, handler: handler(), queue_max: 1 },
+            PublishError::TypeClash { event, registered },
+        ];
+        let refusals = requests.iter().map(|error| (Refusal::from(error), error.code()));
+        let refused = ["full", "type_clash"];
+        let publishes = publishes.iter().map(Refusal::from).zip(refused);
+        for (refusal, code) in refusals.chain(publishes) {
+            let text = serde_json::to_string(&refusal).unwrap();
+            assert!(!text.contains("Secret"), "{text}");
+            assert_eq!(refusal.code, code);
+        }
+    }
+}

@@ -106,15 +106,13 @@ impl Session {
         }
     }
 
-    /// Closes a session that has to end, once nothing more can come for its client.
+    /// Closes a session that has to end, once nothing more can come for its client. A runtime that
+    /// ends answers every request, so that will not be long.
     fn end_if_quiet(&self) {
         if self.is_ending && self.in_flight == 0 && !self.is_publishing {
-            self.close_for_shutdown();
+            let why = "the server is shutting down";
+            self.link.close(CloseCode::Away, why);
         }
-    }
-
-    fn close_for_shutdown(&self) {
-        self.link.close(CloseCode::Away, "the server is shutting down");
     }
 
     fn read(&mut self, text: &str, ctx: &mut Context<Self>) -> Option<(About, Publishing)> {
@@ -274,10 +272,9 @@ impl Actor for Session {
         let goodbye = heartbeat.min(GOODBYE_MAX);
         let link = Arc::clone(&self.link);
         let ending = async move { link.ending().await };
-        ctx.spawn(ending.into_actor(self).map(move |(), session, ctx| {
+        ctx.spawn(ending.into_actor(self).map(|(), session, _| {
             session.is_ending = true;
             session.end_if_quiet();
-            ctx.run_later(goodbye, |session, _| session.close_for_shutdown());
         }));
         // Whoever closed the link, a client that does not answer is cut.
         let link = Arc::clone(&self.link);

@@ -180,3 +180,27 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_is_gone_leaves_nothing_in_the_table() {
+        let sessions = Arc::new(Sessions::default());
+        let (link, _taken) = Link::new(1, Arc::clone(sessions.slow_consumers()));
+        let mut seats = [(); 2].map(|()| sessions.admit(&link, 2).unwrap());
+        assert!(sessions.admit(&link, 2).is_none());
+        for seat in &mut seats {
+            seat.subscribe("a.b");
+            seat.subscribe("c.d");
+            seat.join("lobby");
+            seat.join("cellar");
+        }
+        seats[0].unsubscribe("a.b");
+        seats[0].leave("lobby");
+        drop(seats);
+        let state = sessions.state.read();
+        assert!(state.links.is_empty() && state.listeners.is_empty() && state.rooms.is_empty());
+    }
+}

@@ -207,6 +207,9 @@ impl Measure {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
     use futures_util::{FutureExt, StreamExt, stream};
 
     use super::*;
@@ -280,5 +283,24 @@ mod tests {
         }
         assert!(next().unwrap().is_none(), "the long frame and what follows are thrown away");
         assert!(link.is_closing());
+    }
+
+    #[test]
+    fn who_waits_at_the_gate_is_woken() {
+        struct Flag(AtomicBool);
+        impl Wake for Flag {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let gate = Gate::default();
+        for opening in [Gate::open, Gate::drain] {
+            let flag = Arc::new(Flag(AtomicBool::new(false)));
+            gate.shut();
+            gate.way(&Context::from_waker(&Waker::from(Arc::clone(&flag))));
+            assert!(!flag.0.load(Ordering::Relaxed));
+            opening(&gate);
+            assert!(flag.0.load(Ordering::Relaxed));
+        }
     }
 }

@@ -1,13 +1,15 @@
 //! How sessions begin and end.
 
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use callboard::millis;
-use serde_json::Value;
+use callboard::settings::WsSettings;
+use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use super::peer::{self, CLOSE, Client, FIN, TEXT, soon};
+use super::peer::{self, CLOSE, CONTINUATION, Client, FIN, TEXT, code, soon};
 use super::server::{Server, find, serve, serve_with, settings};
 
 async fn problem(head: &str, mut stream: TcpStream) -> Value {
@@ -95,14 +97,50 @@ async fn a_client_that_vanishes_leaves_nothing_behind() {
     soon("the connection to end", server.hung_up.notified()).await;
 }
 
+/// Heartbeats so far apart that a client that does not answer a goodbye has two seconds for it.
+fn patient() -> WsSettings {
+    let mut patient = settings();
+    patient.heartbeat = Duration::from_secs(10);
+    patient
+}
+
+/// Shorter than those two seconds, and longer than anything here should take.
+const AT_ONCE: Duration = millis(1500);
+
 #[actix_web::test]
-async fn the_close_code_of_a_client_is_echoed() {
-    let server = serve().await;
+async fn the_close_code_of_a_client_is_echoed_and_ends_it_at_once() {
+    let server = serve_with(patient()).await;
     let mut raw = server.raw().await;
+    let start = Instant::now();
     raw.frame(FIN | CLOSE, &1001_u16.to_be_bytes()).await;
     assert_eq!(raw.close_code().await, 1001);
     raw.end().await;
     server.sessions(0).await;
+    assert!(start.elapsed() < AT_ONCE);
+}
+
+#[actix_web::test]
+async fn who_leaves_after_a_breach_of_the_protocol_is_not_waited_for() {
+    let server = serve_with(patient()).await;
+    let mut raw = server.raw().await;
+    let start = Instant::now();
+    raw.frame(FIN | CONTINUATION, b"").await;
+    assert_eq!(raw.close_code().await, 1002);
+    drop(raw);
+    server.sessions(0).await;
+    assert!(start.elapsed() < AT_ONCE);
+}
+
+impl Server {
+    /// Waits until a request has reached its handler.
+    async fn is_asked(&self) {
+        soon("the request", async {
+            while self.asked.load(Ordering::Relaxed) == 0 {
+                tokio::time::sleep(millis(1)).await;
+            }
+        })
+        .await;
+    }
 }
 
 #[actix_web::test]
@@ -110,23 +148,29 @@ async fn sessions_end_with_the_runtime() {
     let server = serve().await;
     let mut client = server.client().await;
     client.send(find("slow", 1)).await;
-    soon("the request", async {
-        while server.asked.load(Ordering::Relaxed) == 0 {
-            tokio::time::sleep(millis(1)).await;
-        }
-    })
-    .await;
-    let stopping = async {
-        let (report, ()) = tokio::join!(server.runtime.stop(), async {
-            // The last request is answered before the goodbye, and no new one is taken.
-            assert_eq!(client.refusal(find("Ada", 2)).await, "shutdown");
-            server.release.add_permits(1);
-        });
-        assert!(report.is_clean(), "{report:?}");
-    };
-    stopping.await;
+    server.is_asked().await;
+    let (report, ()) = tokio::join!(server.runtime.stop(), async {
+        // The last request is answered before the goodbye, and no new one is taken.
+        assert_eq!(client.refusal(find("Ada", 2)).await, "shutdown");
+        server.release.add_permits(1);
+    });
+    assert!(report.is_clean(), "{report:?}");
     assert_eq!(client.next().await["payload"]["name"], "slow");
     assert_eq!(client.close_code().await, 1001);
     assert_eq!(refused(&server, "", 503).await, "shutdown");
     server.sessions(0).await;
+}
+
+#[actix_web::test]
+async fn a_request_that_the_end_of_the_runtime_overtakes_is_told_so() {
+    let server = serve_with(patient()).await;
+    let mut client = server.client().await;
+    client.send(find("slow", 1)).await;
+    server.is_asked().await;
+    assert!(!server.runtime.stop().await.is_clean());
+    let start = Instant::now();
+    let answer = client.next().await;
+    assert_eq!((code(&answer), &answer["id"]), ("shutdown", &json!(1)));
+    assert_eq!(client.close_code().await, 1001);
+    assert!(start.elapsed() < AT_ONCE);
 }

@@ -4,7 +4,7 @@ use awc::ws::Message;
 use callboard::Overflow;
 use serde_json::{Value, json};
 
-use super::peer::{CONTINUATION, FIN, code};
+use super::peer::{CONTINUATION, FIN, TEXT, code};
 use super::server::{find, serve, serve_overflowing, settings};
 
 #[actix_web::test]
@@ -113,4 +113,14 @@ async fn two_hundred_malformed_frames_leave_the_server_answering() {
     client.assert_alive().await;
     server.client().await.assert_alive().await;
     server.sessions(1).await;
+}
+
+#[actix_web::test]
+async fn a_session_that_panics_takes_its_connection_with_it_and_nothing_else() {
+    let server = serve().await;
+    let (mut client, mut other) = (server.raw().await, server.client().await);
+    client.frame(FIN | TEXT, br#"{"event_type":"curse.cast"}"#).await;
+    client.end().await;
+    server.sessions(1).await;
+    other.assert_alive().await;
 }

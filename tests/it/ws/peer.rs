@@ -9,7 +9,7 @@ use awc::ws::{Codec, Frame, Message};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// Far longer than anything here takes: when it is over, the test has failed.
@@ -109,13 +109,16 @@ impl Client {
 
     /// Reads to the end and gives the code with which the server closed.
     pub(super) async fn close_code(&mut self) -> u16 {
-        loop {
-            match self.frame().await {
-                Some(Frame::Close(reason)) => return reason.unwrap().code.into(),
-                Some(_) => {}
-                None => panic!("the connection ended without a close frame"),
+        soon("a close frame", async {
+            loop {
+                match self.frame().await {
+                    Some(Frame::Close(reason)) => return reason.unwrap().code.into(),
+                    Some(_) => {}
+                    None => panic!("the connection ended without a close frame"),
+                }
             }
-        }
+        })
+        .await
     }
 
     pub(super) async fn leave(mut self) {
@@ -139,6 +142,19 @@ impl Raw {
         let (head, stream) = handshake(addr, "").await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         Self(stream)
+    }
+
+    /// A client whose system takes little in advance, and which listens to an event.
+    pub(super) async fn listen(addr: SocketAddr, event: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let stream = socket.connect(addr).await.unwrap();
+        let (_, stream) = exchange_on(stream, &handshake_request(addr, "")).await;
+        let mut raw = Self(stream);
+        let subscribe = json!({"subscribe": [event]}).to_string();
+        raw.frame(FIN | TEXT, subscribe.as_bytes()).await;
+        assert_eq!(raw.next_json().await, json!({"subscribed": [event]}));
+        raw
     }
 
     /// Writes a masked frame; `first` is its first byte, FIN and opcode.
@@ -169,12 +185,15 @@ impl Raw {
 
     /// The next frame with this opcode.
     pub(super) async fn next_of(&mut self, opcode: u8) -> Vec<u8> {
-        loop {
-            let (came, payload) = self.next().await;
-            if came == opcode {
-                return payload;
+        soon("a frame of this kind", async {
+            loop {
+                let (came, payload) = self.next().await;
+                if came == opcode {
+                    return payload;
+                }
             }
-        }
+        })
+        .await
     }
 
     pub(super) async fn next_json(&mut self) -> Value {
@@ -223,16 +242,23 @@ pub(super) fn header(first: u8, len: u64) -> Vec<u8> {
 
 /// Sends a handshake with some more header lines; gives the head of the response.
 pub(super) async fn handshake(addr: SocketAddr, headers: &str) -> (String, TcpStream) {
-    let request = format!(
+    exchange(addr, &handshake_request(addr, headers)).await
+}
+
+fn handshake_request(addr: SocketAddr, headers: &str) -> String {
+    format!(
         "GET /ws HTTP/1.1\r\nHost: {addr}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
-    );
-    exchange(addr, &request).await
+    )
 }
 
 /// Sends a request as it is written; gives the head of the response, and what follows it.
 pub(super) async fn exchange(addr: SocketAddr, request: &str) -> (String, TcpStream) {
-    let mut stream = send(addr, request.to_owned()).await;
+    exchange_on(TcpStream::connect(addr).await.unwrap(), request).await
+}
+
+async fn exchange_on(mut stream: TcpStream, request: &str) -> (String, TcpStream) {
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut head = Vec::new();
     soon("a response", async {
         while !head.ends_with(b"\r\n\r\n") {
@@ -241,11 +267,4 @@ pub(super) async fn exchange(addr: SocketAddr, request: &str) -> (String, TcpStr
     })
     .await;
     (String::from_utf8(head).unwrap(), stream)
-}
-
-/// Sends a request and waits for nothing.
-pub(super) async fn send(addr: SocketAddr, request: String) -> TcpStream {
-    let mut stream = TcpStream::connect(addr).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    stream
 }

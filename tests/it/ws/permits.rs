@@ -127,7 +127,7 @@ async fn an_event_of_a_room_reaches_those_who_are_in_it_and_listen() {
     listener.subscribe("chat.said").await;
     listener.join("cellar").await;
     member.send(say("lobby", "one")).await;
-    assert_eq!(both.next().await["payload"], json!({"room": "lobby", "text": "one"}));
+    assert_eq!(both.next().await["payload"], json!({"room": "lobby", "text": "one", "by": null}));
     both.send(say("cellar", "two")).await;
     assert_eq!(listener.next().await["payload"]["text"], "two");
     let answer = both.ask(json!({"leave": "lobby"})).await;
@@ -163,6 +163,16 @@ async fn a_client_cannot_say_who_it_is() {
     assert_eq!(nobody.ask(frame.clone()).await["payload"]["subject"], Value::Null);
     let mut eve = Client::connect_with(server.addr, &[("x-user", "eve")]).await;
     assert_eq!(eve.ask(frame).await["payload"]["subject"], "eve");
+    let mut listener = server.client().await;
+    listener.subscribe("chat.said").await;
+    listener.join("lobby").await;
+    for (client, by) in [(&mut nobody, Value::Null), (&mut eve, "eve".into())] {
+        let mut frame = say("lobby", "hello");
+        frame["payload"]["by"] = "admin".into();
+        frame["user_id"] = "admin".into();
+        client.send(frame).await;
+        assert_eq!(listener.next().await["payload"]["by"], by);
+    }
 }
 
 #[actix_web::test]
@@ -233,13 +243,15 @@ async fn the_graph_knows_what_clients_do() {
     let ws = Ws::new().request::<Find>().listen::<Tick>();
     let error = ws.declare(Runtime::new()).unwrap().start().await.unwrap_err();
     assert_eq!(error.faults, [StartFault::NoResponder { event: Find::NAME }]);
+    let nothing = Ws::new().declare(Runtime::new()).unwrap();
+    nothing.start().await.unwrap();
     let server = serve().await;
     let graph = server.runtime.graph().await.to_json().to_string();
     assert!(graph.contains("ws.Hub"), "{graph}");
 }
 
 #[actix_web::test]
-async fn one_list_serves_two_paths_and_two_lists_know_nothing_of_each_other() {
+async fn two_servers_know_nothing_of_each_other() {
     let (one, two) = (serve().await, serve().await);
     let (mut first, mut second) = (one.client().await, two.client().await);
     first.subscribe("clock.tick").await;

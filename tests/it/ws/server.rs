@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore};
 
-use super::peer::{Client, Raw, soon};
+use super::peer::{Client, Raw, exchange, soon};
 
 /// Declares events: their names and fields.
 macro_rules! events {
@@ -35,13 +35,27 @@ macro_rules! events {
 
 events! {
     Say = "chat.say" { room: String, text: String }
-    Said = "chat.said" { room: String, text: String }
+    Said = "chat.said" { room: String, text: String, by: Option<String> }
     Find = "user.find" { name: String, age: Option<u32> }
     Found = "user.found" { name: String, trace_id: String, source: String, subject: Option<String> }
     Purge = "user.purge" {}
     Tick = "clock.tick" { n: u32 }
     Blob = "blob.grown" { data: String }
     Store = "store.put" { n: u32 }
+}
+
+/// An event that cannot even be read.
+#[derive(Clone, Serialize, JsonSchema)]
+pub(super) struct Curse {}
+
+impl Event for Curse {
+    const NAME: &'static str = "curse.cast";
+}
+
+impl<'de> Deserialize<'de> for Curse {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic!("a curse");
+    }
 }
 
 impl Replies for Find {
@@ -56,9 +70,10 @@ impl EventHandler for Repeat {
     type Input = Say;
     type Output = Said;
 
-    async fn handle(&self, said: &Say, _: &EventContext) -> HandlerResult<Said> {
+    async fn handle(&self, said: &Say, ctx: &EventContext) -> HandlerResult<Said> {
         let (room, text) = (said.room.clone(), said.text.clone());
-        Ok(Said { room, text })
+        let by = ctx.identity().map(|identity| identity.subject.clone());
+        Ok(Said { room, text, by })
     }
 }
 
@@ -166,6 +181,7 @@ pub(super) fn permits() -> Ws {
     Ws::new()
         .publish::<Say>()
         .publish::<Store>()
+        .publish::<Curse>()
         .request::<Find>()
         .listen::<Tick>()
         .listen::<Blob>()
@@ -174,6 +190,9 @@ pub(super) fn permits() -> Ws {
             &said.room
         })
 }
+
+/// How long a runtime that stops waits for what is in work.
+pub(super) const DRAIN_TIMEOUT: Duration = millis(300);
 
 /// Short times, and limits that are only reached on purpose.
 pub(super) fn settings() -> WsSettings {
@@ -201,6 +220,7 @@ pub(super) async fn serve_overflowing(settings: WsSettings, overflow: Overflow) 
         .mount(Domain::new("store").handler(keeper))
         .mount(Domain::new("user").handler(finder).handler(Purger(Arc::clone(&purged))));
     let ws = permits();
+    let runtime = runtime.drain_timeout(DRAIN_TIMEOUT);
     let runtime = ws.declare(runtime).unwrap().start().await.unwrap();
     let (blocked, hung_up) = (Blocked::default(), Arc::default());
     let (addr, handle) = listen(&ws, &runtime.bus(), &settings, &blocked, &hung_up);
@@ -232,6 +252,8 @@ fn listen(
     .on_connect(move |socket, extensions| {
         extensions.insert(HungUp(Arc::clone(&hung_up)));
         patience(socket, extensions);
+        let socket = socket.downcast_ref::<actix_web::rt::net::TcpStream>();
+        assert!(socket.unwrap().nodelay().unwrap());
     })
     .workers(1)
     .disable_signals()
@@ -280,7 +302,8 @@ impl Server {
         let (release, released) = mpsc::channel();
         *self.blocked.lock() = Some(released);
         let request = format!("GET /block HTTP/1.1\r\nHost: {}\r\n\r\n", self.addr);
-        actix_web::rt::spawn(super::peer::send(self.addr, request));
+        let addr = self.addr;
+        actix_web::rt::spawn(async move { exchange(addr, &request).await });
         soon("the thread to stop", async {
             while self.blocked.lock().is_some() {
                 tokio::time::sleep(millis(1)).await;

@@ -2,10 +2,9 @@
 
 use awc::ws::Frame;
 use callboard::millis;
-use serde_json::json;
 
-use super::peer::{Client, FIN, TEXT, soon};
-use super::server::{Blob, Server, serve, serve_with, settings};
+use super::peer::{Client, FIN, Raw, TEXT, soon};
+use super::server::{Blob, Say, Server, say, serve, serve_with, settings};
 
 /// Floods the sessions that listen until one of them is cut, while `client` reads.
 async fn flood(server: &Server, client: &mut Client) -> usize {
@@ -28,11 +27,9 @@ async fn a_slow_consumer_is_cut_while_others_go_on() {
     let mut short = settings();
     short.queue_max = 16;
     let server = serve_with(short).await;
-    let (mut client, mut slow) = (server.client().await, server.raw().await);
+    let mut client = server.client().await;
+    let mut slow = Raw::listen(server.addr, "blob.grown").await;
     client.subscribe("blob.grown").await;
-    let subscribe = json!({"subscribe": ["blob.grown"]}).to_string();
-    slow.frame(FIN | TEXT, subscribe.as_bytes()).await;
-    slow.next_json().await;
     flood(&server, &mut client).await;
     // Its place is given back although it still reads nothing.
     server.sessions(1).await;
@@ -71,17 +68,12 @@ async fn a_slow_consumer_that_can_still_be_told_is_told() {
 #[actix_web::test]
 async fn a_frozen_client_is_cut_by_its_silence() {
     let mut short = settings();
-    (short.queue_max, short.idle_timeout) = (1_000_000, millis(200));
+    (short.queue_max, short.idle_timeout) = (1_000_000, millis(300));
     let server = serve_with(short).await;
-    let mut slow = server.raw().await;
-    let subscribe = json!({"subscribe": ["blob.grown"]}).to_string();
-    slow.frame(FIN | TEXT, subscribe.as_bytes()).await;
-    slow.next_json().await;
+    let _frozen = Raw::listen(server.addr, "blob.grown").await;
     // More than sockets buffer: the pump stands still, with room in the queue.
-    for _ in 0..2000 {
-        let data = "x".repeat(16_384);
-        server.bus().publish(Blob { data }).await.unwrap();
-    }
+    let data = "x".repeat(8 << 20);
+    server.bus().publish(Blob { data }).await.unwrap();
     server.sessions(0).await;
     assert_eq!(server.ws.stats().slow_consumers, 0);
     // It goes on reading nothing: the operating system ends what the server cannot.
@@ -95,16 +87,21 @@ async fn a_silent_client_is_closed_and_one_that_answers_pings_is_not() {
     short.idle_timeout = millis(200);
     let server = serve_with(short).await;
     let (mut client, mut silent) = (server.client().await, server.raw().await);
-    client.subscribe("clock.tick").await;
+    client.subscribe("chat.said").await;
+    client.join("lobby").await;
+    let bus = server.bus();
     let reading = async {
         assert_eq!(silent.close_code().await, 1008);
-        // It does not answer that either.
+        // It does not answer that, and what it says now is said too late.
+        let late = say("lobby", "late").to_string();
+        silent.frame(FIN | TEXT, late.as_bytes()).await;
         silent.end().await;
         server.sessions(1).await;
-        server.tick(1).await;
+        let (room, text) = ("lobby".into(), "in time".into());
+        bus.publish(Say { room, text }).await.unwrap();
     };
     let (heard, ()) = tokio::join!(client.next(), reading);
-    assert_eq!(heard["payload"]["n"], 1);
+    assert_eq!(heard["payload"]["text"], "in time");
 }
 
 #[actix_web::test]
