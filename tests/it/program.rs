@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// How long a program may take to listen, to answer or to end before a test gives up on it.
@@ -100,15 +101,20 @@ impl Program {
         Ok((response.status().as_u16(), json))
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+    /// SIGKILL, also while requests are in flight: nothing of the program runs any more.
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
     }
 
     /// SIGTERM, and the exit status.
     pub(crate) fn terminate(mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+        self.signal(Signal::TERM);
         self.child.wait().expect("it ends")
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process has an id"), signal).expect("it runs");
     }
 }
 

@@ -117,7 +117,7 @@ async fn after_kill_nothing_that_was_answered_is_lost_and_nothing_stays_reserved
                 break;
             }
         }
-        kill_now(shop);
+        shop.kill();
     }
     let shop = start(&folder);
     for id in &answered {
@@ -136,12 +136,6 @@ async fn after_kill_nothing_that_was_answered_is_lost_and_nothing_stays_reserved
     }
     assert!(confirmed >= i64::try_from(answered.len()).unwrap());
     assert_eq!(available(&shop, "BOOK").await, 100_000 - confirmed);
-}
-
-/// SIGKILL to a program that is still borrowed by requests in flight.
-fn kill_now(shop: &Program) {
-    let pid = shop.pid().to_string();
-    assert!(std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
 }
 
 #[actix_web::test]
