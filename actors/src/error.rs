@@ -178,16 +178,15 @@ impl fmt::Display for HandlerError {
     }
 }
 
-/// An error of a library becomes a `retry`; the error of a request inside a handler keeps the kind
-/// with which that request failed.
+/// An error of a library becomes a `retry`. The error of a request inside a handler keeps its code,
+/// and its kind where that is a rejection or a timeout: what panicked, declined or snoozed there is
+/// to be tried again here.
 ///
 /// `HandlerError` itself is not a [`std::error::Error`], or this conversion could not exist.
 impl<E: Error + Send + Sync + 'static> From<E> for HandlerError {
     fn from(error: E) -> Self {
-        if let Some(RequestError::Handler { error, .. }) =
-            (&error as &dyn Any).downcast_ref::<RequestError>()
-        {
-            return error.clone();
+        if let Some(error) = (&error as &dyn Any).downcast_ref::<RequestError>() {
+            return Self::of_request(error);
         }
         let mut message = error.to_string();
         let mut source = error.source();
@@ -196,6 +195,19 @@ impl<E: Error + Send + Sync + 'static> From<E> for HandlerError {
             source = cause.source();
         }
         Self::retry(message)
+    }
+}
+
+impl HandlerError {
+    fn of_request(error: &RequestError) -> Self {
+        let code = Cow::Owned(error.code().to_owned());
+        let kind = match error {
+            RequestError::Handler { error, .. } if error.is_public() => return error.clone(),
+            RequestError::Handler { error, .. } if error.kind == ErrorKind::Timeout => error.kind,
+            RequestError::Timeout { .. } => ErrorKind::Timeout,
+            _ => ErrorKind::Retry,
+        };
+        Self { kind, code, message: error.to_string(), details: None }
     }
 }
 

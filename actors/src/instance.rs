@@ -1,5 +1,6 @@
 //! One actor of a handler, kept alive: built by the factory, watched for its end, built again.
 
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -89,6 +90,9 @@ impl<A: Actor> Clone for State<A> {
 /// One actor of a handler, through all its lives.
 pub(crate) struct Instance<A: Actor> {
     state: watch::Sender<State<A>>,
+    /// That of the current life, also while its actor is only being built.
+    fate: RefCell<Arc<Fate>>,
+    is_retired: Cell<bool>,
     retired: Notify,
     /// The thread on which the actor lives; `None` for that of its host.
     thread: Option<ArbiterHandle>,
@@ -96,7 +100,8 @@ pub(crate) struct Instance<A: Actor> {
 
 impl<A: Actor<Context = Context<A>>> Instance<A> {
     pub(crate) fn new(thread: Option<ArbiterHandle>) -> Self {
-        Self { state: watch::Sender::new(State::Starting), retired: Notify::new(), thread }
+        let (state, fate) = (watch::Sender::new(State::Starting), RefCell::default());
+        Self { state, fate, is_retired: Cell::new(false), retired: Notify::new(), thread }
     }
 
     /// The current life; waits through restarts. `None` when the instance is gone.
@@ -115,10 +120,9 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
 
     /// Stops the actor for good.
     pub(crate) fn retire(&self) {
+        self.is_retired.set(true);
         self.retired.notify_one();
-        if let State::Alive(life) = &*self.state.borrow() {
-            life.fate.decree(End::Retired);
-        }
+        self.fate.borrow().decree(End::Retired);
     }
 
     /// Resolves when the thread of the actor is free for other work.
@@ -163,6 +167,10 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
     /// One life, on the thread where it belongs.
     async fn live(&self, factory: &Factory<A>, seat: &Arc<Seat>) -> End {
         let fate = Arc::new(Fate::default());
+        if self.is_retired.get() {
+            fate.decree(End::Retired);
+        }
+        self.fate.replace(Arc::clone(&fate));
         let born = {
             let (state, fate, seat) = (self.state.clone(), Arc::clone(&fate), Arc::clone(seat));
             move |addr| {

@@ -174,6 +174,27 @@ async fn a_rejection_inside_keeps_its_kind_through_the_question_mark() {
 }
 
 #[actix::test]
+async fn who_asks_a_handler_that_panics_has_not_panicked() {
+    let asker = on(async |_: &Begin, ctx: &EventContext| {
+        let answer = ctx.request(Ask { n: 0 }).await?;
+        Ok(Begun { n: answer.n })
+    });
+    let answerer = on(async |_: &Ask, _: &EventContext| -> HandlerResult<Answer> { panic!("oh") });
+    let bus = TestBus::start([
+        Domain::new("one").handler(asker),
+        Domain::new("oracle").handler(answerer),
+    ])
+    .await
+    .unwrap();
+    let error = bus.request(Begin { n: 1 }).await.unwrap_err();
+    assert!(matches!(&error, RequestError::Handler { handler, .. } if handler == "one.On"));
+    assert_eq!(error.code(), "panic");
+    bus.quiet().await;
+    let handlers = bus.metrics().handlers;
+    assert_eq!((handlers["one.On"].restarts, handlers["oracle.On"].restarts), (0, 1));
+}
+
+#[actix::test]
 async fn two_answering_handlers_are_refused_unless_they_stand_in_line() {
     let answer = |n| on(async move |_: &Ask, _: &EventContext| Ok(Answer { n }));
     let two = Domain::new("oracle").handler(answer(1)).handler(answer(2));
