@@ -10,7 +10,6 @@ use actix_rt::Arbiter;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
-use tokio::task::coop::consume_budget;
 
 use crate::crew::Crew;
 use crate::instance::{Factory, Instance};
@@ -116,11 +115,7 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
                     if !closed && given_up.is_none() && deliveries.len() < self.concurrency =>
                 {
                     match parcel {
-                        Some(parcel) => {
-                            deliveries.push(Rc::clone(&self.work).deliver(parcel));
-                            // A long queue must not keep the thread from everybody else.
-                            consume_budget().await;
-                        }
+                        Some(parcel) => deliveries.push(Rc::clone(&self.work).deliver(parcel)),
                         None => closed = true,
                     }
                 }

@@ -190,7 +190,7 @@ async fn a_slow_handler_delays_no_other() {
 #[actix::test]
 async fn a_long_queue_does_not_keep_the_thread_from_others() {
     let notes = Notes::default();
-    let policy = Policy::default().queue_max(10_000);
+    let policy = Policy::default().queue_max(10_000).concurrency(1);
     let handler = on({
         let notes = notes.clone();
         async move |event: &Tick, _: &EventContext| {
@@ -207,6 +207,19 @@ async fn a_long_queue_does_not_keep_the_thread_from_others() {
     assert!(handled < 10_000, "all of them before this test went on");
     bus.quiet().await;
     assert_eq!(notes.all().len(), 10_000);
+}
+
+#[actix::test]
+async fn a_short_form_handler_works_on_several_events_at_once() {
+    let slow = on(async |event: &Ask, _: &EventContext| {
+        tokio::time::sleep(millis(500)).await;
+        Ok(Answer { n: event.n })
+    });
+    let bus = TestBus::start([Domain::new("oracle").handler(slow)]).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let asked = (0..10).map(|n| bus.request(Ask { n }).into_future());
+    futures_util::future::join_all(asked).await;
+    assert!(begun.elapsed() < millis(1000), "one after the other: {:?}", begun.elapsed());
 }
 
 /// parity: W6
