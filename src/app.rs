@@ -11,7 +11,9 @@ use std::fmt;
 use std::time::Duration;
 
 use actix_web::web::ServiceConfig;
-use callboard_actors::{Bus, Domain, Event, Runtime, RuntimeBuilder, Schedule, ScheduleError};
+use callboard_actors::{
+    Bus, Domain, Event, Policy, Runtime, RuntimeBuilder, Schedule, ScheduleError,
+};
 
 use crate::http::Routes;
 use crate::settings::Settings;
@@ -60,8 +62,7 @@ impl App {
     pub fn new(settings: Settings) -> Self {
         let bus = &settings.bus;
         let runtime = Runtime::new()
-            .queue_max(bus.queue_max)
-            .handler_timeout(bus.handler_timeout)
+            .policy(Policy::default().queue_max(bus.queue_max).timeout(bus.handler_timeout))
             .request_timeout(settings.server.request_timeout)
             .drain_timeout(bus.drain_timeout)
             .event_log_max(bus.event_log_max)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix::{Actor, Addr, Context};
 
 use crate::dead_letter::DeadLetter;
+use crate::domain::Domain;
 use crate::error::PublishError;
 use crate::event::{Event, Replies, TraceId};
 use crate::event_log::{EventQuery, EventRecord};
@@ -103,7 +104,7 @@ impl Bus {
         domain: impl Into<String>,
         subscriber: Subscriber<A>,
     ) -> Result<Subscription, StartError> {
-        let domains = vec![(domain.into(), vec![subscriber.into()])];
+        let domains = vec![Domain::new(domain).actor(subscriber)];
         let mounted =
             self.registry.send(Mount { domains, unheard: Unheard::Allow, dry_run: false }).await;
         let seats = mounted.map_err(|_| StartError::shutdown())??;

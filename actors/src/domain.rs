@@ -4,6 +4,7 @@ use actix::{Actor, Context};
 
 use crate::event::Replies;
 use crate::handler::EventHandler;
+use crate::policy::Policy;
 use crate::subscriber::{HandlerSpec, Subscriber};
 use crate::table::EventType;
 
@@ -13,6 +14,7 @@ use crate::table::EventType;
 #[must_use = "a domain does nothing until it is mounted"]
 pub struct Domain {
     pub(crate) name: String,
+    pub(crate) policy: Policy,
     pub(crate) handlers: Vec<HandlerSpec>,
     pub(crate) requests: Vec<(EventType, EventType)>,
 }
@@ -20,7 +22,12 @@ pub struct Domain {
 impl Domain {
     /// An empty domain; `name` is lower case, without dots.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), handlers: Vec::new(), requests: Vec::new() }
+        Self {
+            name: name.into(),
+            policy: Policy::default(),
+            handlers: Vec::new(),
+            requests: Vec::new(),
+        }
     }
 
     /// Adds a short-form handler: a prototype, cloned at each (re)start.
@@ -32,6 +39,12 @@ impl Domain {
     /// Adds an actix actor.
     pub fn actor<A: Actor<Context = Context<A>>>(mut self, subscriber: Subscriber<A>) -> Self {
         self.handlers.push(subscriber.into());
+        self
+    }
+
+    /// Sets what the policies of its handlers leave open.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
         self
     }
 

@@ -234,8 +234,8 @@ impl Node {
     fn faults(&self) -> Vec<StartFault> {
         let handler = || self.name.clone();
         let mut faults = Vec::new();
-        if let Some(reason) = self.policy.fault() {
-            faults.push(StartFault::BadPolicy { handler: handler(), reason });
+        if let Some(reason) = self.policy.fault().or_else(|| self.policy.merged_fault()) {
+            faults.push(StartFault::BadPolicy { owner: handler(), reason });
         }
         let mut seen = BTreeSet::new();
         for event in self.inputs.iter().filter(|input| !seen.insert(input.name)) {

@@ -25,7 +25,6 @@ pub(crate) struct HostPlan<A: Actor> {
     pub(crate) seat: Arc<Seat>,
     pub(crate) factory: Factory<A>,
     pub(crate) feeds: Vec<Feed<A>>,
-    pub(crate) concurrency: usize,
 }
 
 /// Starts the host on the current thread.
@@ -53,11 +52,11 @@ type Lives<'h> = FuturesUnordered<Pin<Box<dyn Future<Output = HandlerStatus> + '
 
 impl<A: Actor<Context = Context<A>>> Host<A> {
     fn new(plan: HostPlan<A>, supervisor: Addr<Supervisor>, retire: Arc<Notify>) -> Self {
-        let HostPlan { router, seat, factory, feeds, concurrency } = plan;
+        let HostPlan { router, seat, factory, feeds } = plan;
         let threads: Vec<_> =
-            (0..seat.policy.blocking.unwrap_or_default()).map(|_| Arbiter::new()).collect();
+            (0..seat.rules.blocking.unwrap_or_default()).map(|_| Arbiter::new()).collect();
         let (instances, each) = if threads.is_empty() {
-            (vec![Instance::new(None)], concurrency)
+            (vec![Instance::new(None)], seat.rules.concurrency)
         } else {
             (threads.iter().map(|thread| Instance::new(Some(thread.handle()))).collect(), 1)
         };

@@ -1,212 +1,322 @@
 //! How deliveries to one handler behave, and what happens when it fails.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{millis, secs};
 
-/// The policy of one handler. `None` means: what the runtime or the form of the handler gives.
+mod overflow;
+pub use overflow::Overflow;
+mod restart;
+pub use restart::Restart;
+mod rules;
+pub(crate) use rules::{RestartRules, Rules};
+
+/// The policy of a runtime, of a domain, or of one handler.
+///
+/// Each value is set or left to the next wider scope: the handler's own counts first, then that of
+/// its domain, then that of the runtime, then the default that each setter names. What a running
+/// handler got in the end is printed by [`Runtime::graph`](crate::Runtime::graph) and by
+/// `Display`.
 ///
 /// ```
 /// use callboard_actors::{Overflow, Policy, secs};
 /// let policy = Policy::default().queue_max(64).overflow(Overflow::Reject).timeout(secs(2));
-/// assert_eq!(policy.queue_max, Some(64));
+/// assert_eq!(policy.to_string(), "queue_max=64 overflow=reject timeout=2s");
 /// ```
-#[derive(Clone, Debug)]
-#[non_exhaustive]
+#[derive(Clone, Default)]
+#[must_use = "a policy does nothing until a handler, a domain or a runtime has it"]
 pub struct Policy {
-    /// How many events may wait. Default: the runtime's, 1 024.
-    pub queue_max: Option<usize>,
-    /// What happens to an event for which there is no room.
-    pub overflow: Overflow,
-    /// How many deliveries are in work at once. Default: 1 for an actor, which has `&mut self`, so
-    /// that its events stay in order; 64 for an [`EventHandler`](crate::EventHandler).
-    pub concurrency: Option<usize>,
-    /// How long one attempt may take; then its future is dropped. Default: the runtime's, 30 s.
-    pub timeout: Option<Duration>,
-    /// How many times a delivery is tried before it has failed. Default 1.
-    pub attempts_max: u32,
-    /// The longest pause before the second attempt; it doubles for each further one, and the real
-    /// pause is drawn between zero and that ("full jitter"). Default 100 ms.
-    pub retry_delay: Duration,
-    /// The limit of the doubled pause. Default 10 s.
-    pub retry_delay_max: Duration,
-    /// The place in the line of handlers of one event: the highest gets the event, the next one
-    /// only when it declines. Without a priority a handler always gets its own copy.
-    pub priority: Option<i32>,
-    /// Whether the actor is rebuilt after it ended.
-    pub restart: Restart,
-    /// How many restarts within [`restarts_within`](Self::restarts_within) are tolerated; one more
-    /// marks the handler down. Default 30.
-    pub restarts_max: u32,
-    /// The window for [`restarts_max`](Self::restarts_max). Default 60 s.
-    pub restarts_within: Duration,
-    /// The pause before the first restart; it doubles with each restart that no success came
-    /// after. Default 10 ms.
-    pub restart_delay: Duration,
-    /// The limit of the doubled pause. Default 1 s.
-    pub restart_delay_max: Duration,
-    /// Give the handler this many threads of its own, because it computes or blocks. Default: none,
-    /// it runs on the runtime's thread.
-    pub blocking: Option<usize>,
-}
-
-/// What happens to an event when the handler's queue is full.
-///
-/// | policy | the publisher | the event | the queue |
-/// |---|---|---|---|
-/// | `Wait` | waits for room | accepted later | unchanged |
-/// | `Reject` | gets [`PublishError::Full`](crate::PublishError::Full) | reaches no handler at all | unchanged |
-/// | `DropOldest` | goes on | accepted | its oldest event is dropped and counted |
-/// | `DropNewest` | goes on | dropped and counted | unchanged |
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Overflow {
-    /// The publisher waits. Back-pressure is the safe default.
-    #[default]
-    Wait,
-    /// The publisher gets an error.
-    Reject,
-    /// The oldest waiting event makes room.
-    DropOldest,
-    /// The new event is dropped.
-    DropNewest,
-}
-
-/// Whether a handler's actor is rebuilt by its factory after it ended.
-///
-/// | policy | panic | `ctx.stop()` |
-/// |---|---|---|
-/// | `Always` | rebuilt | rebuilt |
-/// | `OnFailure` | rebuilt | ended |
-/// | `Never` | down | ended |
-///
-/// Rebuilt: the queue is kept and goes on. Down, or more often rebuilt than `restarts_max`: what
-/// waits and what comes becomes dead letters, and health says so. Ended: the same, but by intent,
-/// so health stays up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Restart {
-    /// After a panic and after a stop.
-    #[default]
-    Always,
-    /// After a panic only.
-    OnFailure,
-    /// Not at all.
-    Never,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            queue_max: None,
-            overflow: Overflow::default(),
-            concurrency: None,
-            timeout: None,
-            attempts_max: 1,
-            retry_delay: millis(100),
-            retry_delay_max: secs(10),
-            priority: None,
-            restart: Restart::default(),
-            restarts_max: 30,
-            restarts_within: secs(60),
-            restart_delay: millis(10),
-            restart_delay_max: secs(1),
-            blocking: None,
-        }
-    }
+    pub(crate) queue_max: Option<usize>,
+    pub(crate) overflow: Option<Overflow>,
+    pub(crate) concurrency: Option<usize>,
+    pub(crate) ordered_by_key: Option<bool>,
+    pub(crate) parks_key: Option<bool>,
+    pub(crate) priority: Option<i32>,
+    pub(crate) group: Option<Arc<str>>,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) stuck_after: Option<Duration>,
+    pub(crate) attempts_max: Option<u32>,
+    pub(crate) retry_delay: Option<Duration>,
+    pub(crate) retry_delay_max: Option<Duration>,
+    pub(crate) restart: Option<Restart>,
+    pub(crate) restarts_max: Option<u32>,
+    pub(crate) restarts_within: Option<Duration>,
+    pub(crate) restart_delay: Option<Duration>,
+    pub(crate) restart_delay_max: Option<Duration>,
+    pub(crate) blocking: Option<usize>,
 }
 
 impl Policy {
-    /// Sets [`queue_max`](Self::queue_max), in events.
+    /// How many events may wait. Default 1 024.
     pub fn queue_max(mut self, events: usize) -> Self {
         self.queue_max = Some(events);
         self
     }
 
-    /// Sets [`overflow`](Self::overflow).
+    /// What happens to an event for which there is no room. Default [`Overflow::Wait`].
     pub fn overflow(mut self, overflow: Overflow) -> Self {
-        self.overflow = overflow;
+        self.overflow = Some(overflow);
         self
     }
 
-    /// Sets [`concurrency`](Self::concurrency).
+    /// How many deliveries are in work at once. Default: 1 for an actor, which has `&mut self`, so
+    /// that its events stay in order; 64 for an [`EventHandler`](crate::EventHandler).
     pub fn concurrency(mut self, deliveries: usize) -> Self {
         self.concurrency = Some(deliveries);
         self
     }
 
-    /// Sets [`timeout`](Self::timeout).
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+    /// Handles the events of one [`key`](crate::Event::key) one after the other, in the order in
+    /// which they were published, and those of different keys at the same time, as far as
+    /// [`concurrency`](Self::concurrency) allows. Events without a key are in no order.
+    pub fn ordered_by_key(mut self) -> Self {
+        self.ordered_by_key = Some(true);
         self
     }
 
-    /// Sets [`attempts_max`](Self::attempts_max).
-    pub fn attempts_max(mut self, attempts: u32) -> Self {
-        self.attempts_max = attempts;
+    /// A dead letter parks its key: later events of the key become dead letters too, untried, until
+    /// the first one was replayed or discarded. So no event of a key is handled before one that
+    /// came earlier. Needs [`ordered_by_key`](Self::ordered_by_key).
+    pub fn parks_key(mut self) -> Self {
+        self.parks_key = Some(true);
         self
     }
 
-    /// Sets [`retry_delay`](Self::retry_delay) and [`retry_delay_max`](Self::retry_delay_max).
-    pub fn retry_delay(mut self, first: Duration, max: Duration) -> Self {
-        self.retry_delay = first;
-        self.retry_delay_max = max;
-        self
-    }
-
-    /// Sets [`priority`](Self::priority).
+    /// The place in the line of handlers of one event: the highest gets the event, the next one
+    /// only when it declines. Without a priority a handler always gets its own copy.
     pub fn priority(mut self, priority: i32) -> Self {
         self.priority = Some(priority);
         self
     }
 
-    /// Sets [`restart`](Self::restart).
+    /// Joins a consumer group: of all members of one name, one gets each event. Events with a
+    /// [`key`](crate::Event::key) go to the same member as long as it takes events, the others in
+    /// turn.
+    pub fn group(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.group = Some(name.into());
+        self
+    }
+
+    /// How old an event may be when it is taken into work; an older one is dropped, counted as
+    /// `expired`, and a requester is told. Default: it does not age.
+    pub fn ttl(mut self, age: Duration) -> Self {
+        self.ttl = Some(age);
+        self
+    }
+
+    /// How long one attempt may take; then its future is dropped. Default 30 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// How long an attempt may take before the watchdog reports it as stuck, by name and trace; it
+    /// also sees a handler that keeps its thread and so outlives its own timeout. Default 10 s.
+    pub fn stuck_after(mut self, limit: Duration) -> Self {
+        self.stuck_after = Some(limit);
+        self
+    }
+
+    /// How many times a delivery is tried before it has failed. Default 1.
+    pub fn attempts_max(mut self, attempts: u32) -> Self {
+        self.attempts_max = Some(attempts);
+        self
+    }
+
+    /// The longest pause before the second attempt, which doubles for each further one, and the
+    /// limit of the doubled pause. Default 100 ms and 10 s.
+    pub fn retry_delay(mut self, first: Duration, max: Duration) -> Self {
+        self.retry_delay = Some(first);
+        self.retry_delay_max = Some(max);
+        self
+    }
+
+    /// Whether the actor is rebuilt after it ended. Default [`Restart::Always`].
     pub fn restart(mut self, restart: Restart) -> Self {
-        self.restart = restart;
+        self.restart = Some(restart);
         self
     }
 
-    /// Sets [`restarts_max`](Self::restarts_max).
+    /// How many restarts within [`restarts_within`](Self::restarts_within) are tolerated; one more
+    /// marks the handler down. Default 30.
     pub fn restarts_max(mut self, restarts: u32) -> Self {
-        self.restarts_max = restarts;
+        self.restarts_max = Some(restarts);
         self
     }
 
-    /// Sets [`restarts_within`](Self::restarts_within).
+    /// The window for [`restarts_max`](Self::restarts_max). Default 60 s.
     pub fn restarts_within(mut self, window: Duration) -> Self {
-        self.restarts_within = window;
+        self.restarts_within = Some(window);
         self
     }
 
-    /// Sets [`restart_delay`](Self::restart_delay) and
-    /// [`restart_delay_max`](Self::restart_delay_max).
+    /// The pause before the first restart, which doubles with each restart that no success came
+    /// after, and the limit of the doubled pause. Default 10 ms and 1 s.
     pub fn restart_delay(mut self, first: Duration, max: Duration) -> Self {
-        self.restart_delay = first;
-        self.restart_delay_max = max;
+        self.restart_delay = Some(first);
+        self.restart_delay_max = Some(max);
         self
     }
 
-    /// Sets [`blocking`](Self::blocking).
+    /// Gives the handler this many threads of its own, at most 256, because it computes or blocks.
+    /// Default: none, it runs on the runtime's thread.
     pub fn blocking(mut self, threads: usize) -> Self {
         self.blocking = Some(threads);
         self
     }
 
+    /// What is used where no scope says otherwise.
+    pub(crate) fn built_in() -> Self {
+        Self::default()
+            .queue_max(1024)
+            .overflow(Overflow::Wait)
+            .timeout(secs(30))
+            .stuck_after(secs(10))
+            .attempts_max(1)
+            .retry_delay(millis(100), secs(10))
+            .restart(Restart::Always)
+            .restarts_max(30)
+            .restarts_within(secs(60))
+            .restart_delay(millis(10), secs(1))
+    }
+
+    /// This policy, completed by a wider one.
+    pub(crate) fn or(self, wider: &Self) -> Self {
+        macro_rules! merged {
+            ($($field:ident),*) => {
+                Self { $($field: self.$field.or_else(|| wider.$field.clone()),)* }
+            };
+        }
+        merged!(
+            queue_max,
+            overflow,
+            concurrency,
+            ordered_by_key,
+            parks_key,
+            priority,
+            group,
+            ttl,
+            timeout,
+            stuck_after,
+            attempts_max,
+            retry_delay,
+            retry_delay_max,
+            restart,
+            restarts_max,
+            restarts_within,
+            restart_delay,
+            restart_delay_max,
+            blocking
+        )
+    }
+
+    /// Every value decided, by this policy or by the built-in one.
+    pub(crate) fn rules(&self) -> Rules {
+        let Self { overflow, restart, .. } = *self;
+        let duration = |value: Option<Duration>| value.unwrap_or_default();
+        Rules {
+            queue_max: self.queue_max.unwrap_or_default(),
+            overflow: overflow.unwrap_or_default(),
+            concurrency: self.concurrency.unwrap_or(1),
+            ordered_by_key: self.ordered_by_key.unwrap_or_default(),
+            parks_key: self.parks_key.unwrap_or_default(),
+            priority: self.priority,
+            group: self.group.clone(),
+            ttl: self.ttl,
+            timeout: duration(self.timeout),
+            stuck_after: duration(self.stuck_after),
+            attempts_max: self.attempts_max.unwrap_or(1),
+            retry_delay: duration(self.retry_delay),
+            retry_delay_max: duration(self.retry_delay_max),
+            restart: RestartRules {
+                restart: restart.unwrap_or_default(),
+                max: self.restarts_max.unwrap_or_default(),
+                within: duration(self.restarts_within),
+                delay: duration(self.restart_delay),
+                delay_max: duration(self.restart_delay_max),
+            },
+            blocking: self.blocking,
+        }
+    }
+
     /// What is wrong with the values, if anything.
     pub(crate) fn fault(&self) -> Option<&'static str> {
+        let zero = |limit: Option<Duration>| limit == Some(Duration::ZERO);
         if self.queue_max == Some(0) {
             Some("queue_max is 0: a queue needs room for one event")
         } else if self.concurrency == Some(0) {
             Some("concurrency is 0: nothing would ever be handled")
-        } else if self.attempts_max == 0 {
+        } else if self.attempts_max == Some(0) {
             Some("attempts_max is 0: nothing would ever be tried")
-        } else if self.timeout == Some(Duration::ZERO) {
+        } else if zero(self.timeout) {
             Some("timeout is 0: every delivery would fail")
+        } else if zero(self.ttl) {
+            Some("ttl is 0: every event would be too old")
+        } else if zero(self.stuck_after) {
+            Some("stuck_after is 0: every delivery would be reported")
         } else if self.blocking.is_some_and(|threads| threads == 0 || threads > THREADS_MAX) {
             Some("blocking needs 1 to 256 threads")
         } else {
             None
         }
+    }
+
+    /// What is wrong with values that come from different scopes.
+    pub(crate) fn merged_fault(&self) -> Option<&'static str> {
+        if self.parks_key == Some(true) && self.ordered_by_key != Some(true) {
+            Some("parks_key needs ordered_by_key")
+        } else if self.group.is_some() && self.priority.is_some() {
+            Some("a handler in a group cannot stand in line too: leave out group or priority")
+        } else {
+            None
+        }
+    }
+
+    /// The values that are set, by name.
+    pub(crate) fn entries(&self) -> Vec<(&'static str, String)> {
+        let mut entries = Vec::new();
+        macro_rules! plain {
+            ($($field:ident),*) => {
+                $(if let Some(value) = &self.$field {
+                    entries.push((stringify!($field), value.to_string()));
+                })*
+            };
+        }
+        macro_rules! debug {
+            ($($field:ident),*) => {
+                $(if let Some(value) = &self.$field {
+                    entries.push((stringify!($field), format!("{value:?}")));
+                })*
+            };
+        }
+        plain!(queue_max, overflow, concurrency, ordered_by_key, parks_key, priority, group);
+        debug!(ttl, timeout, stuck_after);
+        plain!(attempts_max);
+        debug!(retry_delay, retry_delay_max);
+        plain!(restart, restarts_max);
+        debug!(restarts_within, restart_delay, restart_delay_max);
+        plain!(blocking);
+        entries
+    }
+}
+
+/// The values that are set, as `name=value`.
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (name, value)) in self.entries().into_iter().enumerate() {
+            let separator = if place == 0 { "" } else { " " };
+            write!(f, "{separator}{name}={value}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Policy({self})")
     }
 }
 

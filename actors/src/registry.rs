@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use actix::{Actor, Addr, Context, Handler, Message, MessageResult, ResponseFuture};
 
+use crate::domain::Domain;
 use crate::graph::{Graph, Node, Unheard};
 use crate::phase::Phase;
+use crate::policy::Policy;
 use crate::router::Router;
 use crate::start_error::{StartError, StartFault};
-use crate::subscriber::HandlerSpec;
+use crate::subscriber::HireWith;
 use crate::supervisor::{StartChild, StopAll, StopChild, Supervisor};
 use crate::table::{Seat, SeatPlan, Table};
 
 /// Seats the handlers of some domains, all or none.
 pub(crate) struct Mount {
-    pub(crate) domains: Vec<(String, Vec<HandlerSpec>)>,
+    pub(crate) domains: Vec<Domain>,
     pub(crate) unheard: Unheard,
     /// Only look for faults.
     pub(crate) dry_run: bool,
@@ -48,27 +50,78 @@ impl Message for GetGraph {
     type Result = Graph;
 }
 
+/// A domain at work.
+#[derive(Clone)]
+struct Troupe {
+    name: Arc<str>,
+    policy: Policy,
+    supervisor: Addr<Supervisor>,
+}
+
+/// What would be if some domains were mounted.
+struct Plan {
+    graph: Graph,
+    /// The handlers that are new in the graph, each with the policy of its domain.
+    hires: Vec<(Policy, HireWith)>,
+    faults: Vec<StartFault>,
+}
+
 pub(crate) struct Registry {
     router: Arc<Router>,
     graph: Graph,
     seats: Vec<Arc<Seat>>,
-    domains: Vec<(Arc<str>, Addr<Supervisor>)>,
+    domains: Vec<Troupe>,
+    /// What every domain's policy leaves open.
+    policy: Policy,
     next_id: u64,
 }
 
 impl Registry {
     /// `graph` holds what is known of the outside, and no handlers yet.
-    pub(crate) fn new(router: Arc<Router>, graph: Graph) -> Self {
-        Self { router, graph, seats: Vec::new(), domains: Vec::new(), next_id: 1 }
+    pub(crate) fn new(router: Arc<Router>, graph: Graph, policy: Policy) -> Self {
+        Self { router, graph, seats: Vec::new(), domains: Vec::new(), policy, next_id: 1 }
     }
 
-    fn supervisor(&mut self, domain: &str) -> (Arc<str>, Addr<Supervisor>) {
-        if let Some(known) = self.domains.iter().find(|(name, _)| **name == *domain) {
+    fn known(&self, domain: &str) -> Option<&Troupe> {
+        self.domains.iter().find(|troupe| *troupe.name == *domain)
+    }
+
+    /// The domain at work, with a supervisor that is started when it is needed first.
+    fn troupe(&mut self, domain: &str, policy: &Policy) -> Troupe {
+        if let Some(known) = self.known(domain) {
             return known.clone();
         }
-        let new = (Arc::from(domain), Supervisor::new().start());
+        let supervisor = Supervisor::new().start();
+        let new = Troupe { name: Arc::from(domain), policy: policy.clone(), supervisor };
         self.domains.push(new.clone());
         new
+    }
+
+    /// The graph as it would be with these domains, and the policies merged.
+    fn plan(&self, domains: Vec<Domain>) -> Plan {
+        let mut plan = Plan { graph: self.graph.clone(), hires: Vec::new(), faults: Vec::new() };
+        for domain in domains {
+            if let Some(reason) = domain.policy.fault() {
+                let owner = format!("domain `{}`", domain.name);
+                plan.faults.push(StartFault::BadPolicy { owner, reason });
+            }
+            // A handler that comes later lives by the policy of its domain.
+            let known = self.known(&domain.name).map(|troupe| troupe.policy.clone());
+            let policy = known.unwrap_or(domain.policy);
+            for spec in domain.handlers {
+                let scopes = [&policy, &self.policy, &spec.form, &Policy::built_in()];
+                plan.graph.handlers.push(Node {
+                    name: unique_name(&plan.graph, &domain.name, &spec.name),
+                    domain: domain.name.clone(),
+                    inputs: spec.inputs,
+                    outputs: spec.outputs,
+                    error_facts: spec.error_facts,
+                    policy: scopes.into_iter().fold(spec.policy, Policy::or),
+                });
+                plan.hires.push((policy.clone(), spec.hire));
+            }
+        }
+        plan
     }
 
     fn seat(&mut self, node: &Node, domain: &Arc<str>) -> Arc<Seat> {
@@ -80,7 +133,6 @@ impl Registry {
             domain: Arc::clone(domain),
             inputs: node.inputs.clone(),
             outputs: node.outputs.clone(),
-            queue_max: node.policy.queue_max.unwrap_or(self.router.limits.queue_max),
             policy: node.policy.clone(),
         }));
         self.seats.push(Arc::clone(&seat));
@@ -101,23 +153,8 @@ impl Handler<Mount> for Registry {
 
     fn handle(&mut self, mount: Mount, _: &mut Context<Self>) -> Self::Result {
         let Mount { domains, unheard, dry_run } = mount;
-        let mut graph = self.graph.clone();
-        let mut specs = Vec::new();
-        for (domain, handlers) in domains {
-            for spec in handlers {
-                let name = unique_name(&graph, &domain, &spec.name);
-                graph.handlers.push(Node {
-                    name,
-                    domain: domain.clone(),
-                    inputs: spec.inputs,
-                    outputs: spec.outputs,
-                    error_facts: spec.error_facts,
-                    policy: spec.policy,
-                });
-                specs.push(spec.hire);
-            }
-        }
-        let mut faults = graph.faults(unheard);
+        let Plan { graph, hires, mut faults } = self.plan(domains);
+        faults.extend(graph.faults(unheard));
         if self.router.phase.get() != Phase::Running {
             faults.push(StartFault::Shutdown);
         }
@@ -125,19 +162,19 @@ impl Handler<Mount> for Registry {
             return Box::pin(async { Err(StartError { faults }) });
         }
 
-        let new = graph.handlers.split_off(self.graph.handlers.len());
         let mut seats = Vec::new();
-        let mut hires = Vec::new();
-        for (node, hire) in new.iter().zip(specs) {
-            let (domain, supervisor) = self.supervisor(&node.domain);
-            let seat = self.seat(node, &domain);
-            hires.push((supervisor, hire(Arc::clone(&self.router), Arc::clone(&seat))));
+        let mut starts = Vec::new();
+        for (node, (policy, hire)) in graph.handlers[self.graph.handlers.len()..].iter().zip(hires)
+        {
+            let troupe = self.troupe(&node.domain, &policy);
+            let seat = self.seat(node, &troupe.name);
+            starts.push((troupe.supervisor, hire(Arc::clone(&self.router), Arc::clone(&seat))));
             seats.push(seat);
         }
-        self.graph.handlers.extend(new);
+        self.graph = graph;
         self.publish_table();
         Box::pin(async move {
-            for (supervisor, hire) in hires {
+            for (supervisor, hire) in starts {
                 let started = supervisor.send(StartChild(hire)).await;
                 started.map_err(|_| StartError::shutdown())?;
             }
@@ -157,10 +194,12 @@ impl Handler<Unmount> for Registry {
         self.graph.handlers.retain(|node| *node.name != *seat.handler);
         self.publish_table();
         seat.queue.close();
-        let (_, supervisor) = self.supervisor(&seat.domain);
+        let supervisor = self.known(&seat.domain).map(|troupe| troupe.supervisor.clone());
         Box::pin(async move {
-            // A supervisor that is gone has stopped the handler.
-            let _ = supervisor.send(StopChild { seat_id }).await;
+            if let Some(supervisor) = supervisor {
+                // A supervisor that is gone has stopped the handler.
+                let _ = supervisor.send(StopChild { seat_id }).await;
+            }
         })
     }
 }
@@ -171,7 +210,7 @@ impl Handler<StopDomains> for Registry {
     fn handle(&mut self, _: StopDomains, _: &mut Context<Self>) -> Self::Result {
         let domains = std::mem::take(&mut self.domains);
         Box::pin(async move {
-            for (_, supervisor) in domains.into_iter().rev() {
+            for Troupe { supervisor, .. } in domains.into_iter().rev() {
                 // A supervisor that is gone has nothing left to stop.
                 let _ = supervisor.send(StopAll).await;
             }

@@ -26,8 +26,8 @@ use crate::table::{Seat, Table};
 /// Limits and defaults of one runtime.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    pub(crate) queue_max: usize,
-    pub(crate) handler_timeout: Duration,
+    /// How long the outputs of a chain wait for room in a queue.
+    pub(crate) room_timeout: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) drain_timeout: Duration,
     pub(crate) event_log_max: usize,
@@ -39,8 +39,7 @@ pub(crate) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            queue_max: 1024,
-            handler_timeout: secs(30),
+            room_timeout: secs(30),
             request_timeout: secs(30),
             drain_timeout: secs(5),
             event_log_max: 200,
@@ -117,7 +116,7 @@ impl Router {
             self.unheard(&parcel.envelope);
             return Ok(());
         };
-        let rejecting = route.targets().filter(|seat| seat.policy.overflow == Overflow::Reject);
+        let rejecting = route.targets().filter(|seat| seat.rules.overflow == Overflow::Reject);
         let mut reserved = reserve(rejecting, &parcel)?;
         let mut full = Vec::new();
         for seat in route.targets() {
@@ -149,9 +148,9 @@ impl Router {
         // Refused only at shutdown, where each chain tells its requester when it is dropped.
         let full = |seat: &&Arc<Seat>| !self.offer(seat, &parcel).unwrap_or(true);
         for seat in route.targets().filter(full).collect::<Vec<_>>() {
-            let patience = match seat.policy.overflow {
+            let patience = match seat.rules.overflow {
                 Overflow::Reject => Duration::ZERO,
-                _ => self.limits.handler_timeout,
+                _ => self.limits.room_timeout,
             };
             let put = self.wait_and_put(seat, parcel.clone());
             if timeout(patience, put).await.is_err() {
@@ -169,7 +168,7 @@ impl Router {
             return Ok(());
         };
         let refusing =
-            |seat: &&Arc<Seat>| matches!(seat.policy.overflow, Overflow::Wait | Overflow::Reject);
+            |seat: &&Arc<Seat>| matches!(seat.rules.overflow, Overflow::Wait | Overflow::Reject);
         let mut reserved = reserve(route.targets().filter(refusing), parcel)?;
         for seat in route.targets() {
             if let Some(room) = reserved.pop_if_of(seat) {
@@ -324,7 +323,7 @@ impl Router {
         let parcel = parcel.clone();
         if !takes_events(seat) {
             self.bury_unavailable(&parcel, seat)?;
-        } else if seat.policy.overflow == Overflow::DropOldest {
+        } else if seat.rules.overflow == Overflow::DropOldest {
             self.put(seat, parcel, |parcel| {
                 if let Some(oldest) = seat.queue.push_over_oldest(parcel)? {
                     self.live.end();
@@ -334,7 +333,7 @@ impl Router {
             })?;
         } else if let Some(room) = seat.queue.try_reserve() {
             self.put(seat, parcel, |parcel| room.push(parcel))?;
-        } else if seat.policy.overflow == Overflow::DropNewest {
+        } else if seat.rules.overflow == Overflow::DropNewest {
             dropped(&parcel, seat);
         } else {
             return Ok(false);

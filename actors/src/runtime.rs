@@ -15,6 +15,7 @@ use crate::domain::Domain;
 use crate::event::{Event, Replies};
 use crate::graph::{Graph, Outside, Unheard};
 use crate::phase::Phase;
+use crate::policy::Policy;
 use crate::registry::{GetGraph, Mount, Registry, StopDomains};
 use crate::router::{Limits, Router, Tap};
 use crate::scheduler::{Scheduler, StopSchedules};
@@ -31,6 +32,7 @@ pub struct RuntimeBuilder {
     domains: Vec<Domain>,
     outside: Outside,
     limits: Limits,
+    policy: Policy,
     unheard: Unheard,
     seed: Option<u64>,
     tap: Tap,
@@ -163,17 +165,9 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Sets how many events may wait for one handler, unless its policy says otherwise. Default
-    /// 1 024.
-    pub fn queue_max(mut self, events: usize) -> Self {
-        self.limits.queue_max = events;
-        self
-    }
-
-    /// Sets how long one attempt of a handler may take, unless its policy says otherwise. Default
-    /// 30 s.
-    pub fn handler_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.handler_timeout = timeout;
+    /// Sets what the policies of the domains and their handlers leave open.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
         self
     }
 
@@ -240,15 +234,15 @@ impl RuntimeBuilder {
     /// Outside an actix system.
     pub async fn start(self) -> Result<Runtime, StartError> {
         let mut faults = self.faults();
-        let Self { domains, mut outside, limits, unheard, seed, tap } = self;
+        let Self { domains, mut outside, mut limits, policy, unheard, seed, tap } = self;
+        limits.room_timeout = policy.clone().or(&Policy::built_in()).rules().timeout;
         for domain in &domains {
             outside.requests.extend(&domain.requests);
         }
         let schedules_max = limits.schedules_max;
         let router = Arc::new(Router::new(limits, seed, tap));
         let graph = Graph { handlers: Vec::new(), outside };
-        let registry = Registry::new(Arc::clone(&router), graph).start();
-        let domains: Vec<_> = domains.into_iter().map(|d| (d.name, d.handlers)).collect();
+        let registry = Registry::new(Arc::clone(&router), graph, policy).start();
         let refused = !faults.is_empty();
         let mounted = registry.send(Mount { domains, unheard, dry_run: refused }).await;
         if let Err(error) = mounted.map_err(|_| StartError::shutdown())? {
@@ -265,6 +259,9 @@ impl RuntimeBuilder {
     /// Faults that are not the graph's.
     fn faults(&self) -> Vec<StartFault> {
         let mut faults = Vec::new();
+        if let Some(reason) = self.policy.fault() {
+            faults.push(StartFault::BadPolicy { owner: "the runtime".to_owned(), reason });
+        }
         let mut seen = HashSet::new();
         for domain in self.domains.iter().map(|domain| domain.name.clone()) {
             let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
@@ -276,8 +273,6 @@ impl RuntimeBuilder {
         }
         let limits = &self.limits;
         for (limit, is_zero) in [
-            ("queue_max", limits.queue_max == 0),
-            ("handler_timeout", limits.handler_timeout.is_zero()),
             ("request_timeout", limits.request_timeout.is_zero()),
             ("schedules_max", limits.schedules_max == 0),
             ("hops_max", limits.hops_max == 0),

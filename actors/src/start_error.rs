@@ -130,10 +130,10 @@ pub enum StartFault {
         event: &'static str,
     },
     /// A policy that cannot work.
-    #[error("the policy of {handler}: {reason}")]
+    #[error("the policy of {owner}: {reason}")]
     BadPolicy {
-        /// The handler.
-        handler: String,
+        /// The handler, "domain `name`" or "the runtime".
+        owner: String,
         /// What is wrong with it.
         reason: &'static str,
     },

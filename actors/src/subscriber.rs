@@ -60,7 +60,8 @@ pub struct Subscriber<A: Actor> {
     error_facts: Vec<EventType>,
     outputs: Outputs,
     policy: Policy,
-    concurrency: usize,
+    /// What this form of handler has where no scope says otherwise.
+    form: Policy,
 }
 
 impl<A: Actor<Context = Context<A>>> Subscriber<A> {
@@ -73,7 +74,7 @@ impl<A: Actor<Context = Context<A>>> Subscriber<A> {
             error_facts: Vec::new(),
             outputs: Outputs::default(),
             policy: Policy::default(),
-            concurrency: 1,
+            form: Policy::default().concurrency(1),
         }
     }
 
@@ -114,7 +115,7 @@ impl<H: EventHandler> Subscriber<Shell<H>> {
         let factory = move || Shell::new(handler.clone());
         let mut subscriber = Self::new(factory).on::<H::Input, H::Output>().policy(policy);
         subscriber.name = short_name(std::any::type_name::<H>());
-        subscriber.concurrency = SHORT_FORM_CONCURRENCY;
+        subscriber.form = Policy::default().concurrency(SHORT_FORM_CONCURRENCY);
         subscriber
     }
 }
@@ -126,23 +127,25 @@ pub(crate) struct HandlerSpec {
     pub(crate) outputs: Vec<EventType>,
     pub(crate) error_facts: Vec<EventType>,
     pub(crate) policy: Policy,
-    pub(crate) hire: Box<dyn FnOnce(Arc<Router>, Arc<Seat>) -> Hire + Send>,
+    pub(crate) form: Policy,
+    pub(crate) hire: HireWith,
 }
+
+/// Makes ready what starts the handler, once its seat is known.
+pub(crate) type HireWith = Box<dyn FnOnce(Arc<Router>, Arc<Seat>) -> Hire + Send>;
 
 impl<A: Actor<Context = Context<A>>> From<Subscriber<A>> for HandlerSpec {
     fn from(subscriber: Subscriber<A>) -> Self {
-        let Subscriber { name, factory, feeds, error_facts, outputs, policy, concurrency } =
-            subscriber;
-        let concurrency = policy.concurrency.unwrap_or(concurrency);
+        let Subscriber { name, factory, feeds, error_facts, outputs, policy, form } = subscriber;
         let inputs = feeds.iter().map(|feed| feed.input).collect();
         let hire = move |router, seat| -> Hire {
-            let plan = HostPlan { router, seat, factory, feeds, concurrency };
+            let plan = HostPlan { router, seat, factory, feeds };
             Box::new(move |supervisor| host::start(plan, supervisor))
         };
         let (mut outputs, hire) = (outputs.0, Box::new(hire));
         let mut seen = HashSet::new();
         outputs.retain(|output| seen.insert(output.type_id));
-        Self { name, inputs, outputs, error_facts, policy, hire }
+        Self { name, inputs, outputs, error_facts, policy, form, hire }
     }
 }
 

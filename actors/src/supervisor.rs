@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::metrics::HandlerStatus;
-use crate::policy::{Policy, Restart, doubled};
+use crate::policy::{Restart, RestartRules, doubled};
 use crate::table::Seat;
 
 /// How an actor's life ended.
@@ -109,7 +109,7 @@ impl Handler<Ended> for Supervisor {
         let counters = &seat.counters;
         let successes = counters.processed.load(Relaxed) - counters.errors.load(Relaxed);
         let history = self.histories.entry(seat.id).or_default();
-        let verdict = history.decide(&seat.policy, &end, successes, Instant::now());
+        let verdict = history.decide(&seat.rules.restart, &end, successes, Instant::now());
         let handler = &*seat.handler;
         match verdict {
             Verdict::RestartAfter(delay) => {
@@ -167,8 +167,8 @@ struct History {
 }
 
 impl History {
-    fn decide(&mut self, policy: &Policy, end: &End, successes: u64, now: Instant) -> Verdict {
-        match (end, policy.restart) {
+    fn decide(&mut self, rules: &RestartRules, end: &End, successes: u64, now: Instant) -> Verdict {
+        match (end, rules.restart) {
             (End::Retired, _) => return Verdict::GiveUp(HandlerStatus::Ended),
             (End::Stopped, Restart::OnFailure | Restart::Never) => {
                 return Verdict::GiveUp(HandlerStatus::Ended);
@@ -178,17 +178,17 @@ impl History {
             | (End::Panicked(_), Restart::Always | Restart::OnFailure) => {}
         }
         while let Some(first) = self.restarts.front()
-            && now.duration_since(*first) >= policy.restarts_within
+            && now.duration_since(*first) >= rules.within
         {
             self.restarts.pop_front();
         }
-        if self.restarts.len() >= policy.restarts_max as usize {
+        if self.restarts.len() >= rules.max as usize {
             return Verdict::GiveUp(HandlerStatus::Down);
         }
         self.restarts.push_back(now);
         self.in_row = if successes > self.successes { 1 } else { self.in_row + 1 };
         self.successes = successes;
-        Verdict::RestartAfter(doubled(policy.restart_delay, self.in_row, policy.restart_delay_max))
+        Verdict::RestartAfter(doubled(rules.delay, self.in_row, rules.delay_max))
     }
 }
 
@@ -196,6 +196,11 @@ impl History {
 mod tests {
     use super::*;
     use crate::clock::{millis, secs};
+    use crate::policy::Policy;
+
+    fn rules(policy: Policy) -> RestartRules {
+        policy.or(&Policy::built_in()).rules().restart
+    }
 
     fn panicked() -> End {
         End::Panicked("boom".into())
@@ -203,9 +208,9 @@ mod tests {
 
     #[actix::test]
     async fn the_pause_doubles_until_something_succeeds() {
-        let policy = Policy::default().restart_delay(millis(10), millis(50));
+        let rules = rules(Policy::default().restart_delay(millis(10), millis(50)));
         let (mut history, now) = (History::default(), Instant::now());
-        let mut pause = |successes| history.decide(&policy, &panicked(), successes, now);
+        let mut pause = |successes| history.decide(&rules, &panicked(), successes, now);
         for expected in [10, 20, 40, 50, 50] {
             assert_eq!(pause(0), Verdict::RestartAfter(millis(expected)));
         }
@@ -214,9 +219,9 @@ mod tests {
 
     #[actix::test]
     async fn the_limit_counts_within_its_window_only() {
-        let policy = Policy::default().restarts_max(2).restarts_within(secs(10));
+        let rules = rules(Policy::default().restarts_max(2).restarts_within(secs(10)));
         let (mut history, start) = (History::default(), Instant::now());
-        let mut at = |s| history.decide(&policy, &panicked(), 0, start + secs(s));
+        let mut at = |s| history.decide(&rules, &panicked(), 0, start + secs(s));
         assert!(matches!(at(0), Verdict::RestartAfter(_)));
         assert!(matches!(at(1), Verdict::RestartAfter(_)));
         assert!(matches!(at(11), Verdict::RestartAfter(_)), "both are out of the window");
@@ -228,8 +233,8 @@ mod tests {
     async fn the_truth_table_of_restart() {
         use HandlerStatus::{Down, Ended};
         let decide = |restart, end: End| {
-            let policy = Policy::default().restart(restart);
-            History::default().decide(&policy, &end, 0, Instant::now())
+            let rules = rules(Policy::default().restart(restart));
+            History::default().decide(&rules, &end, 0, Instant::now())
         };
         assert!(matches!(decide(Restart::Always, panicked()), Verdict::RestartAfter(_)));
         assert!(matches!(decide(Restart::Always, End::Stopped), Verdict::RestartAfter(_)));

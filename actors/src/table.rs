@@ -11,7 +11,7 @@ use crate::error::HandlerError;
 use crate::event::Event;
 use crate::failed::Failed;
 use crate::metrics::{Counters, HandlerMetrics, HandlerStatus};
-use crate::policy::Policy;
+use crate::policy::{Policy, Rules};
 use crate::queue::Queue;
 
 /// An event type as the runtime knows it.
@@ -50,7 +50,9 @@ pub(crate) struct Seat {
     pub(crate) domain: Arc<str>,
     pub(crate) inputs: Vec<EventType>,
     pub(crate) outputs: Vec<EventType>,
+    /// As it was merged from the scopes, for people.
     pub(crate) policy: Policy,
+    pub(crate) rules: Rules,
     pub(crate) queue: Queue<Parcel>,
     pub(crate) counters: Counters,
     status: AtomicU8,
@@ -64,15 +66,15 @@ pub(crate) struct SeatPlan {
     pub(crate) inputs: Vec<EventType>,
     pub(crate) outputs: Vec<EventType>,
     pub(crate) policy: Policy,
-    pub(crate) queue_max: usize,
 }
 
 impl Seat {
     pub(crate) fn new(plan: SeatPlan) -> Self {
-        let SeatPlan { id, handler, domain, inputs, outputs, policy, queue_max } = plan;
-        let (queue, counters) = (Queue::new(queue_max), Counters::default());
+        let SeatPlan { id, handler, domain, inputs, outputs, policy } = plan;
+        let rules = policy.rules();
+        let (queue, counters) = (Queue::new(rules.queue_max), Counters::default());
         let status = AtomicU8::new(0);
-        Self { id, handler, domain, inputs, outputs, policy, queue, counters, status }
+        Self { id, handler, domain, inputs, outputs, policy, rules, queue, counters, status }
     }
 
     pub(crate) fn status(&self) -> HandlerStatus {
@@ -117,10 +119,10 @@ impl Route {
     }
 
     fn add(&mut self, seat: Arc<Seat>) {
-        match seat.policy.priority {
+        match seat.rules.priority {
             None => self.everyone.push(seat),
             Some(priority) => {
-                let behind = |other: &Arc<Seat>| other.policy.priority >= Some(priority);
+                let behind = |other: &Arc<Seat>| other.rules.priority >= Some(priority);
                 let place = self.line.partition_point(behind);
                 self.line.insert(place, seat);
             }

@@ -167,7 +167,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         parcel: &Parcel,
         attempts: &mut u32,
     ) -> Result<Vec<Envelope>, Defeat> {
-        let policy = &self.seat.policy;
+        let rules = &self.seat.rules;
         loop {
             *attempts += 1;
             let error = match self.attempt(parcel, *attempts).await {
@@ -179,9 +179,9 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
                     *attempts -= 1;
                     delay
                 }
-                _ if error.is_transient() && *attempts < policy.attempts_max => {
+                _ if error.is_transient() && *attempts < rules.attempts_max => {
                     self.seat.counters.retries.fetch_add(1, Relaxed);
-                    let most = doubled(policy.retry_delay, *attempts, policy.retry_delay_max);
+                    let most = doubled(rules.retry_delay, *attempts, rules.retry_delay_max);
                     self.router.clock.jitter(most)
                 }
                 _ => return Err(Defeat::Handler(error)),
@@ -195,7 +195,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
 
     /// One attempt, on an instance that is alive, within its time.
     async fn attempt(&self, parcel: &Parcel, attempt: u32) -> Result<Vec<Envelope>, Defeat> {
-        let limit = self.seat.policy.timeout.unwrap_or(self.router.limits.handler_timeout);
+        let limit = self.seat.rules.timeout;
         let left = parcel.envelope.metadata().remaining();
         let waiting = timeout(left.unwrap_or(Duration::MAX), async {
             let turn = self.crew.turn().await?;
@@ -222,7 +222,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
             }
             Err(_) => {
                 scope.seal();
-                if seat.policy.blocking.is_some() {
+                if seat.rules.blocking.is_some() {
                     // A thread that computes cannot be interrupted: its turn ends when it is free.
                     actix_rt::spawn(async move { turn.instance().thread_is_free().await });
                 }
