@@ -11,15 +11,16 @@ use crate::error::PublishError;
 use crate::event::{Event, Replies, TraceId};
 use crate::event_log::{EventQuery, EventRecord};
 use crate::graph::Unheard;
+use crate::handle::HandlerHandle;
 use crate::metrics::{HandlerStatus, MetricsSnapshot};
 use crate::publish::{Address, Publish};
 use crate::registry::{Mount, Registry, Unmount};
 use crate::request::Request;
 use crate::router::Router;
 use crate::scheduler::{Scheduler, Scheduling};
+use crate::seat::Seat;
 use crate::start_error::StartError;
 use crate::subscriber::Subscriber;
-use crate::table::Seat;
 
 /// A cheap handle to the bus of one runtime; usable from any thread.
 ///
@@ -112,6 +113,14 @@ impl Bus {
         Ok(Subscription { seat, registry: self.registry.clone() })
     }
 
+    /// A handle to one handler, by its name `domain.Handler`; `None` when there is none of that
+    /// name.
+    pub fn handler(&self, name: &str) -> Option<HandlerHandle> {
+        let table = self.router.table();
+        let seat = table.seats().iter().find(|seat| *seat.handler == *name)?;
+        Some(HandlerHandle::new(Arc::clone(seat)))
+    }
+
     /// The counters of the runtime and of each handler.
     pub fn metrics(&self) -> MetricsSnapshot {
         let seats = self.router.table();
@@ -170,6 +179,11 @@ impl Subscription {
     /// The handler's name, as metrics show it.
     pub fn handler(&self) -> &str {
         &self.seat.handler
+    }
+
+    /// A handle to look at the handler and to steer it.
+    pub fn handle(&self) -> HandlerHandle {
+        HandlerHandle::new(Arc::clone(&self.seat))
     }
 
     /// Removes the handler; ready when it has handled what waited in its queue.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::envelope::Envelope;
-use crate::error::RequestError;
+use crate::error::{HandlerError, RequestError};
 use crate::event::TraceId;
 use crate::phase::{Phase, PhaseCell};
+use crate::queue::Keyed;
 
 /// How a chain ended for the one who waits for it.
 pub(crate) type Answer = Result<Envelope, RequestError>;
@@ -93,12 +95,35 @@ impl Drop for Chain {
 pub(crate) struct Parcel {
     pub(crate) envelope: Envelope,
     pub(crate) chain: Option<Arc<Chain>>,
-    /// Which place in the line of its event's prioritised handlers it was delivered to.
-    pub(crate) rank: usize,
+    /// Which place it was delivered to in the line of its event's prioritised handlers.
+    pub(crate) rank: Option<usize>,
+    /// When it is too old for the handler that it was delivered to.
+    pub(crate) expires_at: Option<Instant>,
+}
+
+impl Keyed for Parcel {
+    fn key(&self) -> Option<&str> {
+        self.envelope.key()
+    }
 }
 
 impl Parcel {
+    pub(crate) fn new(envelope: Envelope, chain: Option<Arc<Chain>>) -> Self {
+        let expires_at = envelope.expires_at();
+        Self { envelope, chain, rank: None, expires_at }
+    }
+
     pub(crate) fn fail(&self, error: RequestError) -> bool {
         self.chain.as_ref().is_some_and(|chain| chain.fail(error))
+    }
+
+    /// Tells the requester how a handler failed; says whether there was one who waited.
+    pub(crate) fn fail_at(&self, handler: &str, error: &HandlerError) -> bool {
+        self.fail(RequestError::Handler {
+            event: self.envelope.name(),
+            handler: handler.to_owned(),
+            error: error.clone(),
+            trace_id: self.envelope.trace_id(),
+        })
     }
 }

@@ -68,9 +68,9 @@ impl Clock {
         TraceId(Uuid::from_u128(self.random.lock().u128(1..)))
     }
 
-    /// A random duration between zero and `most` ("full jitter").
-    pub(crate) fn jitter(&self, most: Duration) -> Duration {
-        most.mul_f64(self.random.lock().f64())
+    /// A random number, at least 0 and below 1.
+    pub(crate) fn random(&self) -> f64 {
+        self.random.lock().f64()
     }
 }
 

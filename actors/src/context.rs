@@ -74,7 +74,15 @@ impl EventContext {
             deadline: None,
         });
         let timestamp = clock.now();
-        let label = Label { id, metadata, causation_id: None, source, timestamp, hops: 0 };
+        let label = Label {
+            id,
+            metadata,
+            causation_id: None,
+            source,
+            timestamp,
+            hops: 0,
+            expires_at: None,
+        };
         let envelope = Envelope::new(Arc::new(Nothing {}), label);
         let outbox = Mutex::new(Some(Vec::new()));
         let scope = Scope { router, domain: None, handler: "test".into(), attempt: 1, outbox };

@@ -2,11 +2,11 @@
 
 use actix::{Actor, Context};
 
-use crate::event::Replies;
+use crate::envelope::Envelope;
+use crate::event::{Event, EventType, Replies};
 use crate::handler::EventHandler;
 use crate::policy::Policy;
 use crate::subscriber::{HandlerSpec, Subscriber};
-use crate::table::EventType;
 
 /// A domain: its handlers may publish only events named `<domain>.*`, and subscribe to any.
 ///
@@ -31,8 +31,22 @@ impl Domain {
     }
 
     /// Adds a short-form handler: a prototype, cloned at each (re)start.
-    pub fn handler<H: EventHandler>(mut self, handler: H) -> Self {
+    pub fn handler<H: EventHandler>(mut self, handler: H) -> Self
+    where
+        H::Input: Event,
+    {
         self.handlers.push(Subscriber::of_handler(handler).into());
+        self
+    }
+
+    /// Adds a short-form handler of every event whose name matches `pattern`, whatever its type:
+    /// `*` stands for one part of the name, `**` for one or more (`user.*`, `order.**`, `**`).
+    pub fn handler_on<H: EventHandler<Input = Envelope>>(
+        mut self,
+        pattern: &str,
+        handler: H,
+    ) -> Self {
+        self.handlers.push(Subscriber::of_pattern_handler(pattern, handler).into());
         self
     }
 

@@ -11,7 +11,9 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::error::HandlerError;
 use crate::event::{Event, EventId, TraceId};
+use crate::failed::Failed;
 
 /// Who acts, as the server established it; never taken from a client's payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -76,7 +78,14 @@ struct Inner {
     source: Arc<str>,
     timestamp: SystemTime,
     hops: u16,
+    expires_at: Option<Instant>,
+    key: Option<Box<str>>,
+    error_fact: Option<ErrorFact>,
 }
+
+/// Makes the fact that a handler failed on an event: from the event, the handler, its error and the
+/// attempts.
+type ErrorFact = fn(&Envelope, &str, &HandlerError, attempts: u32, Label) -> Option<Envelope>;
 
 /// What is written on a new envelope beside its payload.
 pub(crate) struct Label {
@@ -86,6 +95,8 @@ pub(crate) struct Label {
     pub(crate) source: Arc<str>,
     pub(crate) timestamp: SystemTime,
     pub(crate) hops: u16,
+    /// When it is too old to be handled.
+    pub(crate) expires_at: Option<Instant>,
 }
 
 /// Any event, with its type erased.
@@ -101,10 +112,26 @@ impl<E: Event> Payload for E {
 
 impl Envelope {
     pub(crate) fn new<E: Event>(event: Arc<E>, label: Label) -> Self {
-        let Label { id, metadata, causation_id, source, timestamp, hops } = label;
-        let payload: Arc<dyn Payload> = event;
-        let name = E::NAME;
-        let inner = Inner { id, name, payload, metadata, causation_id, source, timestamp, hops };
+        Self::make(event, label, Some(error_fact::<E>))
+    }
+
+    /// Without `error_fact` for the facts themselves: a failed fact makes no further one.
+    fn make<E: Event>(event: Arc<E>, label: Label, error_fact: Option<ErrorFact>) -> Self {
+        let Label { id, metadata, causation_id, source, timestamp, hops, expires_at } = label;
+        let key = event.key().map(Into::into);
+        let inner = Inner {
+            id,
+            name: E::NAME,
+            payload: event,
+            metadata,
+            causation_id,
+            source,
+            timestamp,
+            hops,
+            expires_at,
+            key,
+            error_fact,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -148,6 +175,27 @@ impl Envelope {
         self.inner.hops
     }
 
+    /// What the event is about, by which it is kept in order: its [`Event::key`].
+    pub fn key(&self) -> Option<&str> {
+        self.inner.key.as_deref()
+    }
+
+    /// When it is too old to be handled, if whoever published it said so.
+    pub(crate) fn expires_at(&self) -> Option<Instant> {
+        self.inner.expires_at
+    }
+
+    /// The fact that a handler failed on this event, unless this is such a fact.
+    pub(crate) fn error_fact(
+        &self,
+        handler: &str,
+        error: &HandlerError,
+        attempts: u32,
+        label: Label,
+    ) -> Option<Self> {
+        self.inner.error_fact.and_then(|make| make(self, handler, error, attempts, label))
+    }
+
     /// The typed event, or `None` when it is of another type.
     pub fn event<E: Event>(&self) -> Option<Arc<E>> {
         let any: Arc<dyn Any + Send + Sync> = Arc::<dyn Payload>::clone(&self.inner.payload);
@@ -165,6 +213,17 @@ impl Envelope {
     pub(crate) fn type_id(&self) -> TypeId {
         (*self.inner.payload).type_id()
     }
+}
+
+fn error_fact<E: Event>(
+    envelope: &Envelope,
+    handler: &str,
+    error: &HandlerError,
+    attempts: u32,
+    label: Label,
+) -> Option<Envelope> {
+    let event = Arc::unwrap_or_clone(envelope.event::<E>()?);
+    Some(Envelope::make(Arc::new(Failed::new(event, handler, error, attempts)), label, None))
 }
 
 impl fmt::Debug for Envelope {

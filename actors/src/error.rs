@@ -1,5 +1,4 @@
-//! What can go wrong: the closed vocabulary in which a handler fails, and the errors that
-//! publishers and requesters see.
+//! What can go wrong: the closed vocabulary in which a handler fails.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -10,7 +9,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::event::TraceId;
+mod request;
+pub use request::{PublishError, RequestError};
 
 /// What a handler returns.
 pub type HandlerResult<T> = Result<T, HandlerError>;
@@ -31,14 +31,28 @@ pub struct HandlerError {
 
 /// The kinds of [`HandlerError`].
 ///
-/// | kind | another attempt | dead letter | told to the client |
-/// |---|---|---|---|
-/// | `Retry` | yes, up to `attempts_max` | after the last | the code |
-/// | `Timeout` | yes, up to `attempts_max` | after the last | the code |
-/// | `Panic` | yes, up to `attempts_max`, on a rebuilt actor | after the last | the code |
-/// | `Reject` | no | only when no requester was told | code, message and details |
-/// | `Snooze` | later, without using up an attempt | no | nothing |
-/// | `Decline` | no, the next handler in line gets the event | when nobody is left | nothing |
+/// What a handler returns, or what happens while it works:
+///
+/// | kind | another attempt | breaker | fallback | dead letter | told to the client |
+/// |---|---|---|---|---|---|
+/// | `Retry` | by policy | failure | after the last | after the last | the code |
+/// | `Timeout` | by policy | failure | after the last | after the last | the code |
+/// | `Panic` | by policy, on a rebuilt actor | failure | after the last | after the last | the code |
+/// | `Reject` | no | success | no | unless a requester was told | code, message, details |
+/// | `Snooze` | later, uses up none | neutral | no | no | nothing |
+/// | `Decline` | no, the next in line gets it | neutral | no | when nobody is left | nothing |
+/// | `Deadline` | no | neutral | no | yes | timeout |
+///
+/// What a policy refuses, without a call of the handler:
+///
+/// | kind | another attempt | fallback | dead letter | told to the client |
+/// |---|---|---|---|---|
+/// | `RateLimited` | no | no | unless a requester was told | the code, when to come again |
+/// | `BreakerOpen` | no | yes | unless a requester was told | the code, when to come again |
+/// | `BulkheadFull` | no | yes | unless a requester was told | the code |
+/// | `Expired` | no | no | no, counted as `expired` | the code |
+/// | `Duplicate` | no | no | no, counted as `duplicates` | the code |
+/// | `Unavailable` | no | no | yes | the code |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -55,6 +69,20 @@ pub enum ErrorKind {
     Snooze(Duration),
     /// Not mine.
     Decline,
+    /// The requester's time was over before the handler had answered.
+    Deadline,
+    /// The rate limit refuses the event; there is room again after this time.
+    RateLimited(Duration),
+    /// The circuit breaker is open; it is tried again after this time.
+    BreakerOpen(Duration),
+    /// The bulkhead has no room.
+    BulkheadFull,
+    /// The event was too old when its turn came.
+    Expired,
+    /// The handler has handled this event, or one of the same key, before.
+    Duplicate,
+    /// The handler is down, or ended.
+    Unavailable,
 }
 
 /// Why an event can never be handled.
@@ -119,6 +147,36 @@ impl HandlerError {
         Self::new(ErrorKind::Decline, "declined", "the handler declined the event")
     }
 
+    pub(crate) fn deadline() -> Self {
+        Self::new(ErrorKind::Deadline, "timeout", "the requester's time was over")
+    }
+
+    pub(crate) fn rate_limited(retry_after: Duration) -> Self {
+        let kind = ErrorKind::RateLimited(retry_after);
+        Self::new(kind, "rate_limited", format!("over the rate limit, again in {retry_after:?}"))
+    }
+
+    pub(crate) fn breaker_open(retry_after: Duration) -> Self {
+        let kind = ErrorKind::BreakerOpen(retry_after);
+        Self::new(kind, "breaker_open", format!("the breaker is open, again in {retry_after:?}"))
+    }
+
+    pub(crate) fn bulkhead_full() -> Self {
+        Self::new(ErrorKind::BulkheadFull, "bulkhead_full", "the bulkhead has no room")
+    }
+
+    pub(crate) fn expired() -> Self {
+        Self::new(ErrorKind::Expired, "expired", "the event was too old")
+    }
+
+    pub(crate) fn duplicate() -> Self {
+        Self::new(ErrorKind::Duplicate, "duplicate", "the event was handled before")
+    }
+
+    pub(crate) fn unavailable() -> Self {
+        Self::new(ErrorKind::Unavailable, "unavailable", "the handler takes no events")
+    }
+
     pub(crate) fn timeout(after: Duration) -> Self {
         Self::new(ErrorKind::Timeout, "timeout", format!("no result after {after:?}"))
     }
@@ -166,6 +224,27 @@ impl HandlerError {
         matches!(self.kind, ErrorKind::Reject(_))
     }
 
+    /// When another try has a chance, as far as a policy knows it.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.kind {
+            ErrorKind::RateLimited(after) | ErrorKind::BreakerOpen(after) => Some(after),
+            _ => None,
+        }
+    }
+
+    /// Whether a policy refused the event, so that the handler never saw it.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(
+            self.kind,
+            ErrorKind::RateLimited(_)
+                | ErrorKind::BreakerOpen(_)
+                | ErrorKind::BulkheadFull
+                | ErrorKind::Expired
+                | ErrorKind::Duplicate
+                | ErrorKind::Unavailable
+        )
+    }
+
     /// Whether another attempt may succeed.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self.kind, ErrorKind::Retry | ErrorKind::Timeout | ErrorKind::Panic)
@@ -211,195 +290,9 @@ impl HandlerError {
     }
 }
 
-/// Why an event was not accepted. Nothing was delivered to the handler that is named.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PublishError {
-    /// A queue with overflow policy `Reject` had no room, or `try_publish` found none.
-    #[error("the queue of {handler} is full ({queue_max} events), `{event}` was refused")]
-    Full {
-        /// The event's name.
-        event: &'static str,
-        /// The handler whose queue is full.
-        handler: String,
-        /// The limit of that queue, in events.
-        queue_max: usize,
-    },
-    /// The runtime is draining or has stopped.
-    #[error("the runtime is shutting down, `{event}` was refused")]
-    Shutdown {
-        /// The event's name.
-        event: &'static str,
-    },
-    /// The event's name belongs to another Rust type.
-    #[error("`{event}` is the name of {registered}, not of the type that was published")]
-    TypeClash {
-        /// The event's name.
-        event: &'static str,
-        /// The type that the runtime's handlers know under this name.
-        registered: &'static str,
-    },
-    /// The chain is longer than the runtime's `hops_max`.
-    #[error("`{event}` would be hop {hops} of its chain: a loop of events?")]
-    TooManyHops {
-        /// The event's name.
-        event: &'static str,
-        /// How many hops the chain would have.
-        hops: u16,
-    },
-}
-
-/// Why a request has no reply. The first cause wins, and it arrives at once.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RequestError {
-    /// A handler of the chain failed.
-    #[error("{handler} failed on `{event}`: {error}")]
-    Handler {
-        /// The event on which it failed; in a longer chain not the one that was requested.
-        event: &'static str,
-        /// The handler that failed.
-        handler: String,
-        /// How it failed.
-        error: HandlerError,
-        /// The chain.
-        trace_id: TraceId,
-    },
-    /// Nobody subscribes to the event, or everybody declined it.
-    #[error("no handler for `{event}`")]
-    NoHandler {
-        /// The event that nobody took.
-        event: &'static str,
-        /// The chain.
-        trace_id: TraceId,
-    },
-    /// The chain ended without the wanted event.
-    #[error("the chain of `{event}` ended without `{wanted}`")]
-    NoReply {
-        /// The event that was requested.
-        event: &'static str,
-        /// The event that was waited for.
-        wanted: &'static str,
-        /// The chain.
-        trace_id: TraceId,
-    },
-    /// Two handlers answer the event and neither has a priority.
-    #[error("`{event}` is answered by {handlers}: give them different priorities")]
-    Ambiguous {
-        /// The event that was requested.
-        event: &'static str,
-        /// The handlers, joined by commas.
-        handlers: String,
-        /// The chain.
-        trace_id: TraceId,
-    },
-    /// The time is over; the handlers of the chain were cancelled.
-    #[error("no reply to `{event}` within {after:?}")]
-    Timeout {
-        /// The event that was requested.
-        event: &'static str,
-        /// How long it was waited for.
-        after: Duration,
-        /// The chain.
-        trace_id: TraceId,
-    },
-    /// The handler failed more often than its restart policy allows and is down.
-    #[error("{handler} is down, `{event}` was not handled")]
-    Unavailable {
-        /// The event that was not handled.
-        event: &'static str,
-        /// The handler that is down.
-        handler: String,
-        /// The chain.
-        trace_id: TraceId,
-    },
-    /// A queue was full.
-    #[error("the queue of {handler} is full ({queue_max} events), `{event}` was not handled")]
-    Full {
-        /// The event that was refused or dropped.
-        event: &'static str,
-        /// The handler whose queue is full.
-        handler: String,
-        /// The limit of that queue, in events.
-        queue_max: usize,
-        /// The chain.
-        trace_id: TraceId,
-    },
-    /// The chain is longer than the runtime's `hops_max`.
-    #[error("`{event}` would be hop {hops} of its chain: a loop of events?")]
-    TooManyHops {
-        /// The event that was refused.
-        event: &'static str,
-        /// How many hops the chain would have.
-        hops: u16,
-        /// The chain.
-        trace_id: TraceId,
-    },
-    /// An event's name belongs to another Rust type.
-    #[error("`{event}` is the name of {registered}, not of the type that was sent")]
-    TypeClash {
-        /// The event's name.
-        event: &'static str,
-        /// The type that the runtime's handlers know under this name.
-        registered: &'static str,
-        /// The chain.
-        trace_id: TraceId,
-    },
-    /// The runtime stopped first.
-    #[error("the runtime is shutting down, `{event}` has no reply")]
-    Shutdown {
-        /// The event that was requested.
-        event: &'static str,
-        /// The chain.
-        trace_id: TraceId,
-    },
-}
-
-impl RequestError {
-    /// The code for programs; that of the handler when a handler failed.
-    pub fn code(&self) -> &str {
-        match self {
-            Self::Handler { error, .. } => error.error_code(),
-            Self::NoHandler { .. } => "no_handler",
-            Self::NoReply { .. } => "no_reply",
-            Self::Ambiguous { .. } => "ambiguous",
-            Self::Timeout { .. } => "timeout",
-            Self::Unavailable { .. } => "unavailable",
-            Self::Full { .. } => "full",
-            Self::TooManyHops { .. } => "too_many_hops",
-            Self::TypeClash { .. } => "type_clash",
-            Self::Shutdown { .. } => "shutdown",
-        }
-    }
-
-    /// The trace id of the chain that failed.
-    pub fn trace_id(&self) -> TraceId {
-        match self {
-            Self::Handler { trace_id, .. }
-            | Self::NoHandler { trace_id, .. }
-            | Self::NoReply { trace_id, .. }
-            | Self::Ambiguous { trace_id, .. }
-            | Self::Timeout { trace_id, .. }
-            | Self::Unavailable { trace_id, .. }
-            | Self::Full { trace_id, .. }
-            | Self::TooManyHops { trace_id, .. }
-            | Self::TypeClash { trace_id, .. }
-            | Self::Shutdown { trace_id, .. } => *trace_id,
-        }
-    }
-
-    pub(crate) fn not_accepted(refused: PublishError, trace_id: TraceId) -> Self {
-        match refused {
-            PublishError::Full { event, handler, queue_max } => {
-                Self::Full { event, handler, queue_max, trace_id }
-            }
-            PublishError::Shutdown { event } => Self::Shutdown { event, trace_id },
-            PublishError::TypeClash { event, registered } => {
-                Self::TypeClash { event, registered, trace_id }
-            }
-            PublishError::TooManyHops { event, hops } => {
-                Self::TooManyHops { event, hops, trace_id }
-            }
-        }
-    }
+/// The text of a panic's payload.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "a panic without a text".to_owned())
 }

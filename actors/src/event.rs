@@ -1,5 +1,7 @@
 //! What travels: the event traits a user implements, and the identifiers that every event carries.
 
+use std::any::TypeId;
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -40,6 +42,14 @@ pub trait Event: Clone + Serialize + DeserializeOwned + JsonSchema + Send + Sync
     /// The name by which the bus routes: lower case, at least two parts joined by dots, at most
     /// [`EVENT_NAME_MAX`] bytes.
     const NAME: &'static str;
+
+    /// What the event is about, such as the identifier of an order: events of one key are kept in
+    /// order by [`Policy::ordered_by_key`](crate::Policy::ordered_by_key). Default: none.
+    ///
+    /// It is asked once, when the event is published.
+    fn key(&self) -> Option<Cow<'_, str>> {
+        None
+    }
 }
 
 /// An event that has an answer; only such events can be requested.
@@ -108,6 +118,21 @@ impl FromStr for TraceId {
 impl Serialize for TraceId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// An event type as the runtime knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EventType {
+    pub(crate) name: &'static str,
+    pub(crate) type_id: TypeId,
+    pub(crate) type_name: &'static str,
+}
+
+impl EventType {
+    pub(crate) fn of<E: Event>() -> Self {
+        let (name, type_id, type_name) = (E::NAME, TypeId::of::<E>(), std::any::type_name::<E>());
+        Self { name, type_id, type_name }
     }
 }
 

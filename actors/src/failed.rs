@@ -1,5 +1,6 @@
 //! The error fact: what the bus publishes under `<name>.error` when a delivery has failed.
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 
 use schemars::JsonSchema;
@@ -37,6 +38,11 @@ impl<E: Event> Failed<E> {
 
 impl<E: Event> Event for Failed<E> {
     const NAME: &'static str = ErrorName::<E>::NAME;
+
+    /// That of the event.
+    fn key(&self) -> Option<Cow<'_, str>> {
+        self.event.key()
+    }
 }
 
 /// Joins `E::NAME` and the suffix at compile time.

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::{Value, json};
 
 use crate::context::in_namespace;
+use crate::event::EventType;
 use crate::event::{ERROR_SUFFIX, check_name};
+use crate::pattern::Pattern;
 use crate::policy::Policy;
 use crate::start_error::StartFault;
-use crate::table::EventType;
 
 /// The handlers of a runtime and the events between them.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,7 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) domain: String,
     pub(crate) inputs: Vec<EventType>,
+    pub(crate) patterns: Vec<Pattern>,
     pub(crate) outputs: Vec<EventType>,
     /// What the bus publishes when it fails.
     pub(crate) error_facts: Vec<EventType>,
@@ -116,12 +118,21 @@ impl Graph {
         let requested: BTreeSet<_> =
             self.outside.requests.iter().map(|(event, reply)| (event.name, reply.name)).collect();
         for (event, reply) in requested {
-            let takers: Vec<_> = self.handlers.iter().filter(|node| node.takes(event)).collect();
+            // Who takes events of any kind and puts out none only looks on.
+            let looks_on = |node: &Node| node.inputs.is_empty() && node.outputs.is_empty();
+            let takes = |node: &&Node| node.takes(event) && !looks_on(node);
+            let takers: Vec<_> = self.handlers.iter().filter(takes).collect();
             if takers.is_empty() {
                 faults.push(StartFault::NoResponder { event });
             }
             let answers = |node: &&&Node| node.policy.priority.is_none() && node.puts_out(reply);
-            let rivals: Vec<_> = takers.iter().filter(answers).map(|n| n.name.as_str()).collect();
+            let mut groups = BTreeSet::new();
+            // Of a group one gets the event: its members are no rivals.
+            let counts = |node: &&&Node| {
+                node.policy.group.as_ref().is_none_or(|group| groups.insert(group.clone()))
+            };
+            let rivals = takers.iter().filter(answers).filter(counts);
+            let rivals: Vec<_> = rivals.map(|node| node.name.as_str()).collect();
             if rivals.len() > 1 {
                 let handlers = rivals.join(" and ");
                 faults.push(StartFault::DuplicateResponder { event, reply, handlers });
@@ -152,7 +163,11 @@ impl Graph {
             .chain(replies)
             .collect();
         let published = |node: &'_ Node| {
-            let unheard = node.outputs.iter().filter(|event| !heard.contains(event.name));
+            let is_heard = |name: &str| {
+                let listens = |node: &Node| node.patterns.iter().any(|p| p.matches(name));
+                heard.contains(name) || self.handlers.iter().any(listens)
+            };
+            let unheard = node.outputs.iter().filter(|event| !is_heard(event.name));
             unheard.map(|event| (node.name.clone(), event.name)).collect::<Vec<_>>()
         };
         self.handlers.iter().flat_map(published).collect()
@@ -164,6 +179,12 @@ impl Graph {
         let mut arrows = Vec::new();
         for node in &self.handlers {
             arrows.extend(node.inputs.iter().map(|input| (event(input), node.name.clone())));
+            for pattern in &node.patterns {
+                arrows.push((format!("`{pattern}`"), node.name.clone()));
+                let known: BTreeSet<_> = self.event_types().map(|event| event.name).collect();
+                let known = known.into_iter().filter(|name| pattern.matches(name));
+                arrows.extend(known.map(|name| (format!("`{name}`"), format!("`{pattern}`"))));
+            }
             arrows.extend(node.outputs.iter().map(|output| (node.name.clone(), event(output))));
         }
         arrows
@@ -194,12 +215,12 @@ impl Graph {
         let mut lines = ["digraph callboard {", "    rankdir=LR;", "    node [shape=box];"]
             .map(str::to_owned)
             .to_vec();
-        let events: BTreeSet<_> = (self.handlers.iter())
-            .flat_map(|node| node.inputs.iter().chain(&node.outputs))
-            .map(|event| event.name)
-            .collect();
+        let arrows = self.arrows();
+        let ends = arrows.iter().flat_map(|(from, to)| [from, to]);
+        let events: BTreeSet<_> =
+            ends.filter(|end| end.starts_with('`')).map(|end| end.trim_matches('`')).collect();
         lines.extend(events.iter().map(|event| format!("    \"{event}\" [shape=oval];")));
-        for (from, to) in self.arrows() {
+        for (from, to) in &arrows {
             let (from, to) = (from.trim_matches('`'), to.trim_matches('`'));
             lines.push(format!("    \"{from}\" -> \"{to}\";"));
         }
@@ -207,15 +228,25 @@ impl Graph {
         lines.join("\n")
     }
 
-    /// The graph as JSON: `{"handlers": [{"name", "domain", "subscribes_to", "publishes"}]}`.
+    /// The policy of a handler, merged from all scopes, by its name `domain.Handler`.
+    pub fn policy(&self, handler: &str) -> Option<&Policy> {
+        self.handlers.iter().find(|node| node.name == handler).map(|node| &node.policy)
+    }
+
+    /// The graph as JSON: `{"handlers": [{"name", "domain", "subscribes_to", "patterns",
+    /// "publishes", "policy"}]}`, where the policy is an object of texts.
     pub fn to_json(&self) -> Value {
         let names = |events: &[EventType]| events.iter().map(|e| e.name).collect::<Vec<_>>();
         let handler = |node: &Node| {
+            let patterns: Vec<_> = node.patterns.iter().map(Pattern::to_string).collect();
+            let policy: BTreeMap<_, _> = node.policy.entries().into_iter().collect();
             json!({
                 "name": node.name,
                 "domain": node.domain,
                 "subscribes_to": names(&node.inputs),
+                "patterns": patterns,
                 "publishes": names(&node.outputs),
+                "policy": policy,
             })
         };
         json!({ "handlers": self.handlers.iter().map(handler).collect::<Vec<_>>() })
@@ -225,6 +256,7 @@ impl Graph {
 impl Node {
     fn takes(&self, event: &str) -> bool {
         self.inputs.iter().any(|input| input.name == event)
+            || self.patterns.iter().any(|pattern| pattern.matches(event))
     }
 
     fn puts_out(&self, event: &str) -> bool {
@@ -236,6 +268,12 @@ impl Node {
         let mut faults = Vec::new();
         if let Some(reason) = self.policy.fault().or_else(|| self.policy.merged_fault()) {
             faults.push(StartFault::BadPolicy { owner: handler(), reason });
+        }
+        for pattern in &self.patterns {
+            if let Some(reason) = pattern.fault() {
+                let pattern = pattern.to_string();
+                faults.push(StartFault::BadPattern { handler: handler(), pattern, reason });
+            }
         }
         let mut seen = BTreeSet::new();
         for event in self.inputs.iter().filter(|input| !seen.insert(input.name)) {

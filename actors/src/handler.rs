@@ -1,7 +1,6 @@
 //! Both forms of a handler: the short `EventHandler`, and any actix actor that handles `Delivery`.
 //! The short form is built on the full one.
 
-use std::any::Any;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
@@ -16,10 +15,36 @@ use futures_util::FutureExt;
 use tracing::Instrument;
 
 use crate::context::EventContext;
-use crate::error::{HandlerError, HandlerResult};
+use crate::envelope::Envelope;
+use crate::error::{HandlerError, HandlerResult, panic_text};
 use crate::event::Event;
 use crate::output::Output;
 use crate::policy::Policy;
+
+/// What a handler takes: an [`Event`], or any event at all, as an [`Envelope`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an event",
+    label = "this type has no event name",
+    note = "add: impl Event for {Self} {{ const NAME: &'static str = \"domain.verb\"; }}",
+    note = "an event also derives Clone, Serialize, Deserialize and JsonSchema"
+)]
+pub trait Input: Send + Sync + 'static {
+    #[doc(hidden)]
+    fn of(envelope: &Envelope) -> Option<Arc<Self>>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: Event> Input for E {
+    fn of(envelope: &Envelope) -> Option<Arc<Self>> {
+        envelope.event()
+    }
+}
+
+impl Input for Envelope {
+    fn of(envelope: &Envelope) -> Option<Arc<Self>> {
+        Some(Arc::new(envelope.clone()))
+    }
+}
 
 /// The short form of a handler: one event in, some events out.
 ///
@@ -55,8 +80,9 @@ use crate::policy::Policy;
     note = "an actix actor is mounted with `.actor(Subscriber::new(factory).on::<Event, Output>())`"
 )]
 pub trait EventHandler: Clone + Send + 'static {
-    /// The event it subscribes to.
-    type Input: Event;
+    /// The event it subscribes to; an [`Envelope`] when it subscribes to a pattern, with
+    /// [`Domain::handler_on`](crate::Domain::handler_on).
+    type Input: Input;
     /// What it publishes.
     type Output: Output;
 
@@ -70,6 +96,23 @@ pub trait EventHandler: Clone + Send + 'static {
         event: &Self::Input,
         ctx: &EventContext,
     ) -> impl Future<Output = HandlerResult<Self::Output>>;
+
+    /// Answers in its place when it could not: after the last attempt, while the breaker is open, or
+    /// when the bulkhead is full. Default: the error stays.
+    ///
+    /// It works on a clone of the prototype, beside the actor, and within the same timeout.
+    ///
+    /// # Errors
+    /// What it returns is what the delivery fails with.
+    fn fallback(
+        &self,
+        event: &Self::Input,
+        error: HandlerError,
+        ctx: &EventContext,
+    ) -> impl Future<Output = HandlerResult<Self::Output>> {
+        let _ = (event, ctx);
+        async move { Err(error) }
+    }
 
     /// How its deliveries behave.
     fn policy(&self) -> Policy {
@@ -87,7 +130,7 @@ pub struct Delivery<E, O = ()> {
     output: PhantomData<fn() -> O>,
 }
 
-impl<E: Event, O: Output> Delivery<E, O> {
+impl<E: Input, O: Output> Delivery<E, O> {
     pub(crate) fn new(event: Arc<E>, context: EventContext) -> Self {
         Self { event, context, output: PhantomData }
     }
@@ -116,7 +159,7 @@ impl<E, O> Deref for Delivery<E, O> {
     }
 }
 
-impl<E: Event, O: Output> Message for Delivery<E, O> {
+impl<E: Input, O: Output> Message for Delivery<E, O> {
     type Result = HandlerResult<O>;
 }
 
@@ -157,13 +200,6 @@ where
             }
         }
     }
-}
-
-/// The text of a panic's payload.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "a panic without a text".to_owned())
 }
 
 /// The actor around a short-form handler.

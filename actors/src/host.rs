@@ -1,6 +1,7 @@
 //! The task behind each handler: takes events from its queue, gives them to its actors, and outlives
 //! every one of them.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,8 +16,8 @@ use crate::crew::Crew;
 use crate::instance::{Factory, Instance};
 use crate::metrics::HandlerStatus;
 use crate::router::Router;
+use crate::seat::Seat;
 use crate::supervisor::{Child, Supervisor};
-use crate::table::Seat;
 use crate::work::{Feed, Work};
 
 /// What a host is made from.
@@ -62,8 +63,7 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
         };
         let concurrency = each * instances.len();
         let crew = Rc::new(Crew::new(instances, each));
-        let feeds = feeds.into_iter().map(|feed| (feed.input.name, feed)).collect();
-        let work = Rc::new(Work { router, seat, feeds, crew });
+        let work = Rc::new(Work { router, seat, feeds, crew, resting: Cell::new(0) });
         Self { work, factory, supervisor, retire, concurrency, threads }
     }
 
@@ -91,6 +91,15 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
         }
     }
 
+    /// Whether one more delivery may be taken into work. Those that rest leave their place to
+    /// others, as many as may wait in the queue.
+    fn has_room(&self, deliveries: usize) -> bool {
+        let (seat, resting) = (&self.work.seat, self.work.resting.get());
+        !seat.is_paused()
+            && resting < seat.rules.queue_max
+            && deliveries - resting < self.concurrency
+    }
+
     /// Handles events until the queue is closed and empty, an actor may not be rebuilt, or the
     /// runtime stops.
     async fn serve(&self, lives: &mut Lives<'_>) -> HandlerStatus {
@@ -110,8 +119,9 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
                     self.work.seat.set_status(status);
                 }
                 Some(()) = deliveries.next() => {}
+                () = self.work.seat.changed.notified() => {}
                 parcel = std::future::poll_fn(|cx| queue.poll_pop(cx)),
-                    if !closed && given_up.is_none() && deliveries.len() < self.concurrency =>
+                    if !closed && given_up.is_none() && self.has_room(deliveries.len()) =>
                 {
                     match parcel {
                         Some(parcel) => deliveries.push(Rc::clone(&self.work).deliver(parcel)),

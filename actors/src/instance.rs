@@ -13,10 +13,10 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::sleep;
 
-use crate::handler::panic_text;
+use crate::error::panic_text;
 use crate::metrics::HandlerStatus;
+use crate::seat::Seat;
 use crate::supervisor::{End, Ended, Supervisor, Verdict};
-use crate::table::Seat;
 
 /// Builds the actor; run again at each restart.
 pub(crate) type Factory<A> = Arc<Mutex<dyn FnMut() -> A + Send>>;

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::clock::rfc3339;
 use crate::event::TraceId;
+use crate::layer::breaker::CircuitState;
 
 /// The state of a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -38,6 +39,16 @@ pub struct HandlerMetrics {
     pub retries: u64,
     /// Events that the overflow policy dropped.
     pub dropped: u64,
+    /// Events that were too old when their turn came.
+    pub expired: u64,
+    /// Events that had been handled before.
+    pub duplicates: u64,
+    /// Deliveries that the rate limit delayed or refused.
+    pub rate_limited: u64,
+    /// Deliveries that the breaker refused.
+    pub circuit_broken: u64,
+    /// Deliveries that the fallback answered.
+    pub fallbacks: u64,
     /// How often the actor was rebuilt.
     pub restarts: u64,
     /// Mean duration of a delivery, in milliseconds.
@@ -52,8 +63,13 @@ pub struct HandlerMetrics {
     pub queue_depth: usize,
     /// The limit of the queue.
     pub queue_max: usize,
-    /// Deliveries in work.
+    /// Deliveries in work, those that wait for another attempt included.
     pub in_flight: u64,
+    /// Whether its queue is paused.
+    pub is_paused: bool,
+    /// The state of its circuit breaker, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<CircuitState>,
     /// The state of the handler.
     pub status: HandlerStatus,
     /// The latest failure.
@@ -111,6 +127,15 @@ impl Totals {
     }
 }
 
+/// What of a handler is not counted but looked at.
+pub(crate) struct Now {
+    pub(crate) status: HandlerStatus,
+    pub(crate) is_paused: bool,
+    pub(crate) queue_depth: usize,
+    pub(crate) queue_max: usize,
+    pub(crate) breaker: Option<CircuitState>,
+}
+
 /// The live counters of one handler.
 #[derive(Default)]
 pub(crate) struct Counters {
@@ -118,6 +143,11 @@ pub(crate) struct Counters {
     pub(crate) errors: AtomicU64,
     pub(crate) retries: AtomicU64,
     pub(crate) dropped: AtomicU64,
+    pub(crate) expired: AtomicU64,
+    pub(crate) duplicates: AtomicU64,
+    pub(crate) rate_limited: AtomicU64,
+    pub(crate) circuit_broken: AtomicU64,
+    pub(crate) fallbacks: AtomicU64,
     pub(crate) restarts: AtomicU64,
     pub(crate) in_flight: AtomicU64,
     busy_us: AtomicU64,
@@ -138,12 +168,7 @@ impl Counters {
         }
     }
 
-    pub(crate) fn snapshot(
-        &self,
-        status: HandlerStatus,
-        queue_depth: usize,
-        queue_max: usize,
-    ) -> HandlerMetrics {
+    pub(crate) fn snapshot(&self, now: &Now) -> HandlerMetrics {
         let processed = self.processed.load(Relaxed);
         let quantile = |q| {
             let micros = self.durations.get().map_or(0, |durations| durations.quantile(q));
@@ -154,15 +179,22 @@ impl Counters {
             errors: self.errors.load(Relaxed),
             retries: self.retries.load(Relaxed),
             dropped: self.dropped.load(Relaxed),
+            expired: self.expired.load(Relaxed),
+            duplicates: self.duplicates.load(Relaxed),
+            rate_limited: self.rate_limited.load(Relaxed),
+            circuit_broken: self.circuit_broken.load(Relaxed),
+            fallbacks: self.fallbacks.load(Relaxed),
             restarts: self.restarts.load(Relaxed),
             avg_ms: to_millis(self.busy_us.load(Relaxed), processed),
             p50_ms: quantile(0.50),
             p95_ms: quantile(0.95),
             p99_ms: quantile(0.99),
-            queue_depth,
-            queue_max,
+            queue_depth: now.queue_depth,
+            queue_max: now.queue_max,
             in_flight: self.in_flight.load(Relaxed),
-            status,
+            is_paused: now.is_paused,
+            breaker: now.breaker,
+            status: now.status,
             last_error: self.last_error.lock().clone(),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::context::EventContext;
 use crate::event::Event;
-use crate::table::EventType;
+use crate::event::EventType;
 
 /// What a handler puts out: `()`, an event, `Option<E>`, `Vec<E>`, or a tuple of outputs.
 #[diagnostic::on_unimplemented(

@@ -5,6 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{millis, secs};
+use crate::envelope::Envelope;
+use crate::event::Event;
+use crate::layer::Layer;
+use crate::layer::breaker::Breaker;
+use crate::layer::bulkhead::Bulkhead;
+use crate::layer::dedupe::Dedupe;
+use crate::layer::limiter::RateLimit;
+use crate::layer::retry::{Failure, Jitter, RetryRules};
 
 mod overflow;
 pub use overflow::Overflow;
@@ -41,13 +49,28 @@ pub struct Policy {
     pub(crate) attempts_max: Option<u32>,
     pub(crate) retry_delay: Option<Duration>,
     pub(crate) retry_delay_max: Option<Duration>,
+    pub(crate) retry_jitter: Option<Jitter>,
+    pub(crate) retry_within: Option<Duration>,
+    /// A wider scope's first: of two for the same failure the later one holds.
+    pub(crate) attempts_for: Vec<(Failure, u32)>,
+    pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) bulkhead: Option<Bulkhead>,
+    pub(crate) breaker: Option<Breaker>,
+    pub(crate) dedupe: Option<Dedupe>,
     pub(crate) restart: Option<Restart>,
     pub(crate) restarts_max: Option<u32>,
     pub(crate) restarts_within: Option<Duration>,
     pub(crate) restart_delay: Option<Duration>,
     pub(crate) restart_delay_max: Option<Duration>,
     pub(crate) blocking: Option<usize>,
+    pub(crate) predicates: Vec<Predicate>,
+    /// The outermost first.
+    pub(crate) around_delivery: Vec<Arc<dyn Layer>>,
+    pub(crate) around_attempt: Vec<Arc<dyn Layer>>,
 }
+
+/// Says whether a handler wants an event.
+pub(crate) type Predicate = Arc<dyn Fn(&Envelope) -> bool + Send + Sync>;
 
 impl Policy {
     /// How many events may wait. Default 1 024.
@@ -134,6 +157,55 @@ impl Policy {
         self
     }
 
+    /// How many times a delivery is tried when it fails in this way, instead of
+    /// [`attempts_max`](Self::attempts_max).
+    pub fn attempts_for(mut self, failure: Failure, attempts: u32) -> Self {
+        self.attempts_for.push((failure, attempts));
+        self
+    }
+
+    /// How the pause between attempts is drawn. Default [`Jitter::Full`].
+    pub fn retry_jitter(mut self, jitter: Jitter) -> Self {
+        self.retry_jitter = Some(jitter);
+        self
+    }
+
+    /// No attempt begins later than this after the first one began. Default: no limit but the
+    /// requester's deadline.
+    pub fn retry_within(mut self, limit: Duration) -> Self {
+        self.retry_within = Some(limit);
+        self
+    }
+
+    /// How many deliveries may begin in a time; the others wait or are refused. Default: no limit.
+    ///
+    /// It can be changed while the runtime runs:
+    /// [`HandlerHandle::set_rate_limit`](crate::HandlerHandle::set_rate_limit).
+    pub fn rate_limit(mut self, limit: RateLimit) -> Self {
+        self.rate_limit = Some(limit);
+        self
+    }
+
+    /// Shares a number of attempts in work with all that have a clone of the bulkhead. Default:
+    /// none.
+    pub fn bulkhead(mut self, bulkhead: Bulkhead) -> Self {
+        self.bulkhead = Some(bulkhead);
+        self
+    }
+
+    /// Stops calling a handler that fails again and again, for a while. Default: no breaker.
+    pub fn breaker(mut self, breaker: Breaker) -> Self {
+        self.breaker = Some(breaker);
+        self
+    }
+
+    /// Handles an event, or the events of one key, once within a window. Default: each delivery is
+    /// handled.
+    pub fn dedupe(mut self, dedupe: Dedupe) -> Self {
+        self.dedupe = Some(dedupe);
+        self
+    }
+
     /// Whether the actor is rebuilt after it ended. Default [`Restart::Always`].
     pub fn restart(mut self, restart: Restart) -> Self {
         self.restart = Some(restart);
@@ -168,6 +240,36 @@ impl Policy {
         self
     }
 
+    /// Takes an event only if `predicate` holds: others do not even enter the queue. Several
+    /// predicates, of all scopes, must all hold. It is called where the event is published, so it
+    /// must be quick; one that panics makes the event a dead letter.
+    pub fn when(mut self, predicate: impl Fn(&Envelope) -> bool + Send + Sync + 'static) -> Self {
+        self.predicates.push(Arc::new(predicate));
+        self
+    }
+
+    /// As [`when`](Self::when), for events of one type; those of other types are taken.
+    pub fn when_event<E: Event>(
+        self,
+        predicate: impl Fn(&E) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.when(move |envelope| envelope.event::<E>().is_none_or(|event| predicate(&event)))
+    }
+
+    /// Puts a layer around the whole delivery: outside all that this policy does, called once, and
+    /// sees the final outcome. The layers of a wider scope are further outside.
+    pub fn around_delivery(mut self, layer: impl Layer) -> Self {
+        self.around_delivery.push(Arc::new(layer));
+        self
+    }
+
+    /// Puts a layer around each attempt: inside the timeout, next to the handler. The layers of a
+    /// wider scope are further outside.
+    pub fn around_attempt(mut self, layer: impl Layer) -> Self {
+        self.around_attempt.push(Arc::new(layer));
+        self
+    }
+
     /// What is used where no scope says otherwise.
     pub(crate) fn built_in() -> Self {
         Self::default()
@@ -177,6 +279,7 @@ impl Policy {
             .stuck_after(secs(10))
             .attempts_max(1)
             .retry_delay(millis(100), secs(10))
+            .retry_jitter(Jitter::Full)
             .restart(Restart::Always)
             .restarts_max(30)
             .restarts_within(secs(60))
@@ -187,7 +290,13 @@ impl Policy {
     pub(crate) fn or(self, wider: &Self) -> Self {
         macro_rules! merged {
             ($($field:ident),*) => {
-                Self { $($field: self.$field.or_else(|| wider.$field.clone()),)* }
+                Self {
+                    $($field: self.$field.or_else(|| wider.$field.clone()),)*
+                    attempts_for: join(&wider.attempts_for, self.attempts_for),
+                    predicates: join(&wider.predicates, self.predicates),
+                    around_delivery: join(&wider.around_delivery, self.around_delivery),
+                    around_attempt: join(&wider.around_attempt, self.around_attempt),
+                }
             };
         }
         merged!(
@@ -204,6 +313,12 @@ impl Policy {
             attempts_max,
             retry_delay,
             retry_delay_max,
+            retry_jitter,
+            retry_within,
+            rate_limit,
+            bulkhead,
+            breaker,
+            dedupe,
             restart,
             restarts_max,
             restarts_within,
@@ -228,9 +343,14 @@ impl Policy {
             ttl: self.ttl,
             timeout: duration(self.timeout),
             stuck_after: duration(self.stuck_after),
-            attempts_max: self.attempts_max.unwrap_or(1),
-            retry_delay: duration(self.retry_delay),
-            retry_delay_max: duration(self.retry_delay_max),
+            retry: RetryRules {
+                attempts_max: self.attempts_max.unwrap_or(1),
+                rules: self.attempts_for.clone(),
+                delay: duration(self.retry_delay),
+                delay_max: duration(self.retry_delay_max),
+                jitter: self.retry_jitter.unwrap_or_default(),
+                within: self.retry_within,
+            },
             restart: RestartRules {
                 restart: restart.unwrap_or_default(),
                 max: self.restarts_max.unwrap_or_default(),
@@ -245,23 +365,24 @@ impl Policy {
     /// What is wrong with the values, if anything.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         let zero = |limit: Option<Duration>| limit == Some(Duration::ZERO);
-        if self.queue_max == Some(0) {
-            Some("queue_max is 0: a queue needs room for one event")
-        } else if self.concurrency == Some(0) {
-            Some("concurrency is 0: nothing would ever be handled")
-        } else if self.attempts_max == Some(0) {
-            Some("attempts_max is 0: nothing would ever be tried")
-        } else if zero(self.timeout) {
-            Some("timeout is 0: every delivery would fail")
-        } else if zero(self.ttl) {
-            Some("ttl is 0: every event would be too old")
-        } else if zero(self.stuck_after) {
-            Some("stuck_after is 0: every delivery would be reported")
-        } else if self.blocking.is_some_and(|threads| threads == 0 || threads > THREADS_MAX) {
-            Some("blocking needs 1 to 256 threads")
-        } else {
-            None
-        }
+        let odd = |threads| threads == 0 || threads > THREADS_MAX;
+        let never = self.attempts_for.iter().any(|(_, attempts)| *attempts == 0);
+        let own = [
+            (self.queue_max == Some(0), "queue_max is 0: a queue needs room for one event"),
+            (self.concurrency == Some(0), "concurrency is 0: nothing would ever be handled"),
+            (self.attempts_max == Some(0), "attempts_max is 0: nothing would ever be tried"),
+            (never, "attempts_for a failure is 0: the attempt that failed is one"),
+            (zero(self.timeout), "timeout is 0: every delivery would fail"),
+            (zero(self.ttl), "ttl is 0: every event would be too old"),
+            (zero(self.stuck_after), "stuck_after is 0: every delivery would be reported"),
+            (self.blocking.is_some_and(odd), "blocking needs 1 to 256 threads"),
+        ];
+        own.into_iter()
+            .find_map(|(is_wrong, reason)| is_wrong.then_some(reason))
+            .or_else(|| self.rate_limit.as_ref()?.fault())
+            .or_else(|| self.bulkhead.as_ref()?.fault())
+            .or_else(|| self.breaker.as_ref()?.fault())
+            .or_else(|| self.dedupe.as_ref()?.fault())
     }
 
     /// What is wrong with values that come from different scopes.
@@ -295,10 +416,24 @@ impl Policy {
         plain!(queue_max, overflow, concurrency, ordered_by_key, parks_key, priority, group);
         debug!(ttl, timeout, stuck_after);
         plain!(attempts_max);
-        debug!(retry_delay, retry_delay_max);
+        for (failure, attempts) in &self.attempts_for {
+            entries.push(("attempts_for", format!("{failure:?}:{attempts}")));
+        }
+        debug!(retry_delay, retry_delay_max, retry_jitter, retry_within, rate_limit);
+        plain!(bulkhead);
+        debug!(breaker, dedupe);
         plain!(restart, restarts_max);
         debug!(restarts_within, restart_delay, restart_delay_max);
         plain!(blocking);
+        if !self.predicates.is_empty() {
+            entries.push(("when", format!("{} predicates", self.predicates.len())));
+        }
+        let layers =
+            [("around_delivery", &self.around_delivery), ("around_attempt", &self.around_attempt)];
+        for (name, layers) in layers.into_iter().filter(|(_, layers)| !layers.is_empty()) {
+            let layers: Vec<_> = layers.iter().map(|layer| layer.name()).collect();
+            entries.push((name, layers.join(",")));
+        }
         entries
     }
 }
@@ -320,11 +455,11 @@ impl fmt::Debug for Policy {
     }
 }
 
+fn join<T: Clone>(wider: &[T], narrower: Vec<T>) -> Vec<T> {
+    let mut all = wider.to_vec();
+    all.extend(narrower);
+    all
+}
+
 /// The most threads that one blocking handler may have.
 const THREADS_MAX: usize = 256;
-
-/// `first`, doubled for each of the `failures` after the first, at most `max`.
-pub(crate) fn doubled(first: Duration, failures: u32, max: Duration) -> Duration {
-    let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-    first.checked_mul(factor).map_or(max, |delay| delay.min(max))
-}

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::chain::{Chain, Parcel};
+use crate::clock::secs;
 use crate::envelope::{Envelope, Identity, Label, Metadata};
 use crate::error::PublishError;
 use crate::event::{Event, EventId, TraceId};
@@ -24,6 +25,9 @@ pub struct Publish<E> {
     address: Address,
 }
 
+/// Longer lives are cut to this: a point in time further off cannot be computed.
+const TTL_MAX: Duration = secs(365 * 24 * 60 * 60);
+
 /// Where an event comes from and what its chain has in common.
 #[derive(Clone)]
 pub(crate) struct Address {
@@ -35,6 +39,7 @@ pub(crate) struct Address {
     identity: Option<Identity>,
     tenant: Option<String>,
     headers: Vec<(String, String)>,
+    ttl: Option<Duration>,
 }
 
 /// The place in a chain from which a handler publishes.
@@ -56,8 +61,8 @@ impl Address {
 
     fn new(router: &Arc<Router>, source: &Arc<str>, parent: Option<Parent>) -> Self {
         let (router, source) = (Arc::clone(router), Arc::clone(source));
-        let (trace_id, identity, tenant, headers) = (None, None, None, Vec::new());
-        Self { router, source, parent, trace_id, identity, tenant, headers }
+        let (trace_id, identity, tenant, headers, ttl) = (None, None, None, Vec::new(), None);
+        Self { router, source, parent, trace_id, identity, tenant, headers, ttl }
     }
 
     pub(crate) fn router(&self) -> &Arc<Router> {
@@ -82,7 +87,9 @@ impl Address {
         let (hops, causation_id) = self.parent.as_ref().map_or((0, None), |p| (p.hops, Some(p.id)));
         let metadata = self.metadata(id, deadline);
         let source = self.source;
-        Envelope::new(event, Label { id, metadata, causation_id, source, timestamp, hops })
+        let expires_at = self.ttl.map(|ttl| Instant::now() + ttl);
+        let label = Label { id, metadata, causation_id, source, timestamp, hops, expires_at };
+        Envelope::new(event, label)
     }
 
     /// The parent's metadata when nothing changes, else a changed copy.
@@ -184,6 +191,14 @@ impl<E: Event> Publish<E> {
 
     address_setters!();
 
+    /// Says how old the event may get before it is handled: an older one is dropped, and counted
+    /// as `expired`. A handler may set a limit of its own with
+    /// [`Policy::ttl`](crate::Policy::ttl); the earlier one counts.
+    pub fn ttl(mut self, age: Duration) -> Self {
+        self.address.ttl = Some(age.min(TTL_MAX));
+        self
+    }
+
     /// Publishes to every handler of the event, or to none when the queue of one is full.
     ///
     /// # Errors
@@ -191,7 +206,7 @@ impl<E: Event> Publish<E> {
     pub fn try_now(self) -> Result<(), PublishError> {
         let router = Arc::clone(self.address.router());
         let (parcel, origin) = self.into_parcel();
-        router.try_publish(&parcel, origin)
+        router.try_publish(&parcel, origin).map(drop)
     }
 
     /// Publishes; `chain` is told when all that followed has ended.
@@ -203,13 +218,13 @@ impl<E: Event> Publish<E> {
         let origin = self.address.origin();
         let (mut parcel, _) = self.into_parcel();
         parcel.chain = Some(track(&router, &parcel.envelope));
-        router.publish(parcel, origin).await
+        router.publish(parcel, origin).await.map(drop)
     }
 
     fn into_parcel(self) -> (Parcel, Origin) {
         let origin = self.address.origin();
         let envelope = self.address.seal(self.event, None);
-        (Parcel { envelope, chain: None, rank: 0 }, origin)
+        (Parcel::new(envelope, None), origin)
     }
 }
 
@@ -220,6 +235,6 @@ impl<E: Event> IntoFuture for Publish<E> {
     fn into_future(self) -> Self::IntoFuture {
         let router = Arc::clone(self.address.router());
         let (parcel, origin) = self.into_parcel();
-        Box::pin(async move { router.publish(parcel, origin).await })
+        Box::pin(async move { router.publish(parcel, origin).await.map(drop) })
     }
 }

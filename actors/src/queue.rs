@@ -1,12 +1,16 @@
 //! The bounded queue before each handler: many publishers push, one host pops.
 
-use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// A first-in-first-out queue with a limit. Room is given to waiting publishers in their order.
+mod lanes;
+pub(crate) use lanes::Keyed;
+use lanes::Lanes;
+
+/// A first-in-first-out queue with a limit, in order overall or for each key. Room is given to
+/// waiting publishers in their order.
 pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
     room: Semaphore,
@@ -14,7 +18,7 @@ pub(crate) struct Queue<T> {
 }
 
 struct State<T> {
-    items: VecDeque<T>,
+    items: Lanes<T>,
     closed: bool,
     reader: Option<Waker>,
 }
@@ -29,9 +33,9 @@ pub(crate) struct Room<'q, T> {
     permit: SemaphorePermit<'q>,
 }
 
-impl<T> Queue<T> {
-    pub(crate) fn new(max: usize) -> Self {
-        let state = State { items: VecDeque::new(), closed: false, reader: None };
+impl<T: Keyed> Queue<T> {
+    pub(crate) fn new(max: usize, ordered_by_key: bool) -> Self {
+        let state = State { items: Lanes::new(ordered_by_key), closed: false, reader: None };
         Self {
             state: Mutex::new(state),
             room: Semaphore::new(max.min(Semaphore::MAX_PERMITS)),
@@ -73,13 +77,13 @@ impl<T> Queue<T> {
         let oldest = if let Ok(permit) = self.room.try_acquire() {
             permit.forget();
             None
-        } else if let Some(oldest) = state.items.pop_front() {
+        } else if let Some(oldest) = state.items.pop_oldest() {
             Some(oldest)
         } else {
             // All room is reserved by publishers that have not pushed yet: there is no older item.
             return Ok(Some(item));
         };
-        state.items.push_back(item);
+        state.items.push(item);
         let reader = state.reader.take();
         drop(state);
         wake(reader);
@@ -89,16 +93,25 @@ impl<T> Queue<T> {
     /// The next item; `None` when the queue is closed and empty.
     pub(crate) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let mut state = self.state.lock();
-        if let Some(item) = state.items.pop_front() {
+        if let Some(item) = state.items.pop() {
             // Under the lock, so that items and permits always add up.
             self.room.add_permits(1);
             return Poll::Ready(Some(item));
         }
-        if state.closed {
+        if state.closed && state.items.len() == 0 {
             return Poll::Ready(None);
         }
         state.reader = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// The work on an item of this key is over: the next one of the key may be popped.
+    pub(crate) fn release(&self, key: &str) {
+        let mut state = self.state.lock();
+        let reader =
+            if state.items.release(key) || state.closed { state.reader.take() } else { None };
+        drop(state);
+        wake(reader);
     }
 
     /// Takes nothing any more. What waits can still be popped.
@@ -112,19 +125,19 @@ impl<T> Queue<T> {
     }
 
     /// Closes and empties the queue.
-    pub(crate) fn close_and_drain(&self) -> VecDeque<T> {
+    pub(crate) fn close_and_drain(&self) -> Vec<T> {
         self.close();
-        std::mem::take(&mut self.state.lock().items)
+        self.state.lock().items.drain()
     }
 }
 
-impl<T> Room<'_, T> {
+impl<T: Keyed> Room<'_, T> {
     pub(crate) fn push(self, item: T) -> Result<(), Closed<T>> {
         let mut state = self.queue.state.lock();
         if state.closed {
             return Err(Closed(item));
         }
-        state.items.push_back(item);
+        state.items.push(item);
         let reader = state.reader.take();
         drop(state);
         self.permit.forget();
@@ -145,10 +158,22 @@ mod tests {
 
     use super::*;
 
+    impl Keyed for u32 {
+        fn key(&self) -> Option<&str> {
+            None
+        }
+    }
+
+    impl Keyed for &str {
+        fn key(&self) -> Option<&str> {
+            None
+        }
+    }
+
     #[actix::test]
     async fn the_oldest_makes_room_and_order_is_kept() {
-        let queue = Queue::new(2);
-        for item in 1..=2 {
+        let queue = Queue::new(2, false);
+        for item in 1..=2_u32 {
             queue.push(item).await.unwrap();
         }
         assert!(queue.try_reserve().is_none());
@@ -164,7 +189,7 @@ mod tests {
 
     #[actix::test]
     async fn a_closed_queue_gives_the_item_back_but_keeps_what_waits() {
-        let queue = Queue::new(2);
+        let queue = Queue::new(2, false);
         queue.push("kept").await.unwrap();
         queue.close();
         assert_eq!(queue.push("late").await.unwrap_err().0, "late");

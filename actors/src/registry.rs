@@ -10,10 +10,11 @@ use crate::graph::{Graph, Node, Unheard};
 use crate::phase::Phase;
 use crate::policy::Policy;
 use crate::router::Router;
+use crate::seat::{Seat, SeatPlan};
 use crate::start_error::{StartError, StartFault};
 use crate::subscriber::HireWith;
 use crate::supervisor::{StartChild, StopAll, StopChild, Supervisor};
-use crate::table::{Seat, SeatPlan, Table};
+use crate::table::Table;
 
 /// Seats the handlers of some domains, all or none.
 pub(crate) struct Mount {
@@ -114,6 +115,7 @@ impl Registry {
                     name: unique_name(&plan.graph, &domain.name, &spec.name),
                     domain: domain.name.clone(),
                     inputs: spec.inputs,
+                    patterns: spec.patterns,
                     outputs: spec.outputs,
                     error_facts: spec.error_facts,
                     policy: scopes.into_iter().fold(spec.policy, Policy::or),
@@ -132,6 +134,7 @@ impl Registry {
             handler: node.name.as_str().into(),
             domain: Arc::clone(domain),
             inputs: node.inputs.clone(),
+            patterns: node.patterns.clone(),
             outputs: node.outputs.clone(),
             policy: node.policy.clone(),
         }));

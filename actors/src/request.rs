@@ -111,18 +111,23 @@ impl<E: Event, R: Event> Request<E, R> {
             // A requester that no longer waits has dropped its receiver.
             Chain::new(plan, Box::new(move |answer: Answer| drop(reply_to.send(answer))))
         };
-        let parcel = Parcel { envelope, chain: Some(chain), rank: 0 };
+        let parcel = Parcel::new(envelope, Some(chain));
         let exchange = async {
             let refused = |refused| RequestError::not_accepted(refused, trace_id);
-            if waits_for_room {
-                router.publish(parcel, origin).await.map_err(refused)?;
+            let reached = if waits_for_room {
+                router.publish(parcel, origin).await.map_err(refused)?
             } else {
-                router.try_publish(&parcel, origin).map_err(refused)?;
-                // The chain ends with the last parcel, and this one is in no queue.
-                drop(parcel);
-            }
+                // The chain ends with the last parcel, and this one goes with its block.
+                let parcel = parcel;
+                router.try_publish(&parcel, origin).map_err(refused)?
+            };
             // The slot is filled before its last holder goes.
-            reply.await.unwrap_or(Err(RequestError::Shutdown { event, trace_id }))
+            match reply.await.unwrap_or(Err(RequestError::Shutdown { event, trace_id })) {
+                Err(RequestError::NoReply { .. }) if reached == 0 => {
+                    Err(RequestError::NoHandler { event, trace_id })
+                }
+                answer => answer,
+            }
         };
         match timeout_at(deadline, exchange).await {
             Ok(answer) => answer,
@@ -157,8 +162,7 @@ fn check_responders(
     wanted: &'static str,
     trace_id: TraceId,
 ) -> Result<(), RequestError> {
-    let table = router.table();
-    let Some(route) = table.route(event) else {
+    let Some(route) = router.table().route(event) else {
         return Err(RequestError::NoHandler { event, trace_id });
     };
     if let Some((_, handlers)) = route.competing.iter().find(|(output, _)| *output == wanted) {

@@ -1,27 +1,28 @@
 //! Moves envelopes into the queues of the handlers that the routing table names. Everything that
 //! the parts of one runtime share hangs here.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::chain::Parcel;
 use crate::clock::{Clock, secs};
 use crate::dead_letter::{DeadLetter, DeadLetters, DeadReason};
 use crate::envelope::{Envelope, Label};
 use crate::error::{HandlerError, PublishError, RequestError};
-use crate::event::ERROR_SUFFIX;
 use crate::event_log::{EventLog, EventRecord};
 use crate::live::{Live, LiveGuard};
-use crate::metrics::{HandlerStatus, Totals};
+use crate::metrics::Totals;
 use crate::phase::{Phase, PhaseCell};
 use crate::policy::Overflow;
 use crate::queue::{Closed, Room};
-use crate::table::{Seat, Table};
+use crate::seat::Seat;
+use crate::table::{Chosen, Place, Route, Table};
 
 /// Limits and defaults of one runtime.
 #[derive(Clone, Debug)]
@@ -105,31 +106,32 @@ impl Router {
     }
 
     /// Publishes, waiting for room where the policy says so. A draining runtime takes events only
-    /// from within its chains.
+    /// from within its chains. Says to how many handlers the event went.
     ///
     /// # Cancel safety
     /// Dropped while it waits, the handlers that had room have the event and the others do not.
-    pub(crate) async fn publish(&self, parcel: Parcel, from: Origin) -> Result<(), PublishError> {
+    pub(crate) async fn publish(
+        &self,
+        parcel: Parcel,
+        from: Origin,
+    ) -> Result<usize, PublishError> {
         self.admit(&parcel, from)?;
-        let table = self.table();
-        let Some(route) = table.route(parcel.envelope.name()) else {
-            self.unheard(&parcel.envelope);
-            return Ok(());
-        };
-        let rejecting = route.targets().filter(|seat| seat.rules.overflow == Overflow::Reject);
-        let mut reserved = reserve(rejecting, &parcel)?;
+        let route = self.route(&parcel.envelope);
+        let places = self.choose(route.as_deref(), &parcel);
+        let rejecting = |place: &&Place| place.seat.rules.overflow == Overflow::Reject;
+        let mut reserved = reserve(places.iter().filter(rejecting), &parcel)?;
         let mut full = Vec::new();
-        for seat in route.targets() {
-            if let Some(room) = reserved.pop_if_of(seat) {
-                self.put(seat, parcel.clone(), |parcel| room.push(parcel))?;
-            } else if !self.offer(seat, &parcel)? {
-                full.push(seat);
+        for place in &*places {
+            if let Some(room) = reserved.pop_if_of(&place.seat) {
+                self.put(&place.seat, place.address(&parcel), |parcel| room.push(parcel))?;
+            } else if !self.offer(place, &parcel)? {
+                full.push(place);
             }
         }
-        for seat in full {
-            self.wait_and_put(seat, parcel.clone()).await?;
+        for place in full {
+            self.wait_and_put(place, &parcel).await?;
         }
-        Ok(())
+        Ok(places.len())
     }
 
     /// Publishes what a handler put out. Each subscriber gets it or a dead letter: a full queue is
@@ -140,57 +142,66 @@ impl Router {
             self.bury_refused(&parcel, refused);
             return;
         }
-        let table = self.table();
-        let Some(route) = table.route(parcel.envelope.name()) else {
-            self.unheard(&parcel.envelope);
-            return;
-        };
+        let route = self.route(&parcel.envelope);
+        let places = self.choose(route.as_deref(), &parcel);
         // Refused only at shutdown, where each chain tells its requester when it is dropped.
-        let full = |seat: &&Arc<Seat>| !self.offer(seat, &parcel).unwrap_or(true);
-        for seat in route.targets().filter(full).collect::<Vec<_>>() {
-            let patience = match seat.rules.overflow {
+        let full = |place: &&Place| !self.offer(place, &parcel).unwrap_or(true);
+        for place in places.iter().filter(full).collect::<Vec<_>>() {
+            let patience = match place.seat.rules.overflow {
                 Overflow::Reject => Duration::ZERO,
                 _ => self.limits.room_timeout,
             };
-            let put = self.wait_and_put(seat, parcel.clone());
-            if timeout(patience, put).await.is_err() {
-                self.bury_full(&parcel, seat);
+            if timeout(patience, self.wait_and_put(place, &parcel)).await.is_err() {
+                self.bury_full(&parcel, &place.seat);
             }
         }
     }
 
-    /// Publishes to all handlers, or to none when one of them has no room.
-    pub(crate) fn try_publish(&self, parcel: &Parcel, from: Origin) -> Result<(), PublishError> {
+    /// Publishes to all handlers, or to none when one of them has no room. Says to how many.
+    pub(crate) fn try_publish(&self, parcel: &Parcel, from: Origin) -> Result<usize, PublishError> {
         self.admit(parcel, from)?;
-        let table = self.table();
-        let Some(route) = table.route(parcel.envelope.name()) else {
-            self.unheard(&parcel.envelope);
-            return Ok(());
-        };
+        let route = self.route(&parcel.envelope);
+        let places = self.choose(route.as_deref(), parcel);
         let refusing =
-            |seat: &&Arc<Seat>| matches!(seat.rules.overflow, Overflow::Wait | Overflow::Reject);
-        let mut reserved = reserve(route.targets().filter(refusing), parcel)?;
-        for seat in route.targets() {
-            if let Some(room) = reserved.pop_if_of(seat) {
-                self.put(seat, parcel.clone(), |parcel| room.push(parcel))?;
+            |place: &&Place| matches!(place.seat.rules.overflow, Overflow::Wait | Overflow::Reject);
+        let mut reserved = reserve(places.iter().filter(refusing), parcel)?;
+        for place in &*places {
+            if let Some(room) = reserved.pop_if_of(&place.seat) {
+                self.put(&place.seat, place.address(&parcel), |parcel| room.push(parcel))?;
             } else {
-                self.offer(seat, parcel)?;
+                self.offer(place, parcel)?;
             }
         }
-        Ok(())
+        Ok(places.len())
     }
 
     /// Gives a declined event to the next handler in line; `false` when there is none.
-    pub(crate) async fn pass_on(&self, mut parcel: Parcel) -> bool {
-        parcel.rank += 1;
-        let table = self.table();
-        let next = table.route(parcel.envelope.name()).and_then(|r| r.line.get(parcel.rank));
-        let Some(seat) = next else { return false };
+    pub(crate) async fn pass_on(&self, parcel: &Parcel) -> bool {
+        let route = self.route(&parcel.envelope);
+        let behind = |rank| route.as_ref().and_then(|route| route.behind(rank, &parcel.envelope));
+        let Some(place) = parcel.rank.and_then(behind) else { return false };
         // Refused only at shutdown, where each chain tells its requester when it is dropped.
-        if !self.offer(seat, &parcel).unwrap_or(true) {
-            let _ = self.wait_and_put(seat, parcel).await;
+        if !self.offer(&place, parcel).unwrap_or(true) {
+            let _ = self.wait_and_put(&place, parcel).await;
         }
         true
+    }
+
+    fn route(&self, envelope: &Envelope) -> Option<Arc<Route>> {
+        self.table.load().route(envelope.name())
+    }
+
+    /// Whom the event goes to. Nobody means: it is unheard.
+    fn choose<'r>(&self, route: Option<&'r Route>, parcel: &Parcel) -> Cow<'r, [Place]> {
+        let chosen = route.map(|route| route.choose(&parcel.envelope));
+        let Chosen { places, broken } = chosen.unwrap_or_default();
+        for (seat, panic) in &broken {
+            self.bury_unwanted(parcel, seat, panic);
+        }
+        if places.is_empty() && broken.is_empty() {
+            self.unheard(&parcel.envelope);
+        }
+        places
     }
 
     /// Keeps an event that a handler did not handle.
@@ -237,20 +248,29 @@ impl Router {
         self.announce(parcel, &seat.handler, &error);
     }
 
+    /// A handler's predicate panicked on an event.
+    fn bury_unwanted(&self, parcel: &Parcel, seat: &Seat, panic: &str) {
+        let handler = &*seat.handler;
+        tracing::error!(
+            handler, event = parcel.envelope.name(), trace_id = %parcel.envelope.trace_id(), panic,
+            "a predicate panicked"
+        );
+        let error = HandlerError::panic(panic);
+        parcel.fail_at(handler, &error);
+        self.bury(parcel, handler, DeadReason::Failed(error.clone()), 0);
+        self.announce(parcel, handler, &error);
+    }
+
     /// Publishes the fact that an event was not even delivered. It waits for nothing: who has no
     /// room for it gets a dead letter.
     fn announce(&self, parcel: &Parcel, handler: &str, error: &HandlerError) {
         let Some(fact) = self.error_fact(&parcel.envelope, handler, error, 0) else { return };
-        let parcel = Parcel { envelope: fact, chain: parcel.chain.clone(), rank: 0 };
+        let parcel = Parcel::new(fact, parcel.chain.clone());
         self.count_published(&parcel.envelope);
-        let table = self.table();
-        let Some(route) = table.route(parcel.envelope.name()) else {
-            self.unheard(&parcel.envelope);
-            return;
-        };
-        for seat in route.targets() {
-            if !self.offer(seat, &parcel).unwrap_or(true) {
-                self.bury(&parcel, &seat.handler, DeadReason::Full, 0);
+        let route = self.route(&parcel.envelope);
+        for place in &*self.choose(route.as_deref(), &parcel) {
+            if !self.offer(place, &parcel).unwrap_or(true) {
+                self.bury(&parcel, &place.seat.handler, DeadReason::Full, 0);
             }
         }
     }
@@ -264,11 +284,6 @@ impl Router {
         error: &HandlerError,
         attempts: u32,
     ) -> Option<Envelope> {
-        if envelope.name().ends_with(ERROR_SUFFIX) {
-            return None;
-        }
-        let table = self.table.load();
-        let event_type = table.event_type(envelope.name())?;
         let label = Label {
             id: self.clock.event_id(),
             metadata: envelope.metadata().without_deadline(),
@@ -276,8 +291,9 @@ impl Router {
             source: handler.into(),
             timestamp: self.clock.now(),
             hops: envelope.hops() + 1,
+            expires_at: None,
         };
-        (event_type.error_fact)(envelope, handler, error, attempts, label)
+        envelope.error_fact(handler, error, attempts, label)
     }
 
     fn bury_refused(&self, parcel: &Parcel, refused: PublishError) {
@@ -319,9 +335,9 @@ impl Router {
 
     /// Puts the parcel into the seat's queue or does what its policy says; `false` when the policy
     /// is to wait for room.
-    fn offer(&self, seat: &Arc<Seat>, parcel: &Parcel) -> Result<bool, PublishError> {
-        let parcel = parcel.clone();
-        if !takes_events(seat) {
+    fn offer(&self, place: &Place, parcel: &Parcel) -> Result<bool, PublishError> {
+        let (seat, parcel) = (&place.seat, place.address(parcel));
+        if !seat.takes_events() {
             self.bury_unavailable(&parcel, seat)?;
         } else if seat.rules.overflow == Overflow::DropOldest {
             self.put(seat, parcel, |parcel| {
@@ -341,14 +357,14 @@ impl Router {
         Ok(true)
     }
 
-    async fn wait_and_put(&self, seat: &Arc<Seat>, parcel: Parcel) -> Result<(), PublishError> {
+    async fn wait_and_put(&self, place: &Place, parcel: &Parcel) -> Result<(), PublishError> {
         let guard = LiveGuard::begin(&self.live);
-        match seat.queue.push(parcel).await {
+        match place.seat.queue.push(place.address(parcel)).await {
             Ok(()) => {
                 guard.hand_over();
                 Ok(())
             }
-            Err(closed) => self.bury_unavailable(&closed.0, seat),
+            Err(closed) => self.bury_unavailable(&closed.0, &place.seat),
         }
     }
 
@@ -385,12 +401,12 @@ impl Router {
     }
 }
 
-fn takes_events(seat: &Seat) -> bool {
-    !matches!(seat.status(), HandlerStatus::Down | HandlerStatus::Ended)
-}
-
 fn dropped(parcel: &Parcel, seat: &Seat) {
     seat.counters.dropped.fetch_add(1, Ordering::Relaxed);
+    if let Some(events) = seat.drops.hit(Instant::now()) {
+        let (handler, overflow) = (&*seat.handler, seat.rules.overflow);
+        tracing::warn!(handler, %overflow, events, "dropped, the queue is full");
+    }
     fail_full(parcel, seat);
 }
 
@@ -405,11 +421,11 @@ fn fail_full(parcel: &Parcel, seat: &Seat) {
 
 /// Room in the queue of each of these seats, or in none.
 fn reserve<'t>(
-    seats: impl Iterator<Item = &'t Arc<Seat>>,
+    places: impl Iterator<Item = &'t Place>,
     parcel: &Parcel,
 ) -> Result<Reserved<'t>, PublishError> {
     let mut rooms = Vec::new();
-    for seat in seats.filter(|seat| takes_events(seat)) {
+    for seat in places.map(|place| &place.seat).filter(|seat| seat.takes_events()) {
         let room = seat.queue.try_reserve().ok_or_else(|| PublishError::Full {
             event: parcel.envelope.name(),
             handler: seat.handler.to_string(),

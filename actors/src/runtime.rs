@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::bus::Bus;
 use crate::domain::Domain;
+use crate::event::EventType;
 use crate::event::{Event, Replies};
 use crate::graph::{Graph, Outside, Unheard};
 use crate::phase::Phase;
@@ -20,7 +21,6 @@ use crate::registry::{GetGraph, Mount, Registry, StopDomains};
 use crate::router::{Limits, Router, Tap};
 use crate::scheduler::{Scheduler, StopSchedules};
 use crate::start_error::{StartError, StartFault};
-use crate::table::EventType;
 
 /// A runtime about to start: what is mounted, and its limits.
 ///

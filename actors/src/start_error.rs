@@ -91,6 +91,16 @@ pub enum StartFault {
         /// The event.
         event: &'static str,
     },
+    /// A pattern that cannot match.
+    #[error("{handler} subscribes to the pattern `{pattern}`: {reason}")]
+    BadPattern {
+        /// The handler.
+        handler: String,
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// Two handlers would answer one request.
     #[error(
         "`{event}` is requested, and {handlers} all answer with `{reply}`: give each a different `Policy::priority`, the highest that does not decline answers"

@@ -6,17 +6,21 @@ use std::sync::Arc;
 use actix::{Actor, Context, Handler};
 use parking_lot::Mutex;
 
-use crate::event::Event;
+use crate::context::EventContext;
+use crate::envelope::Envelope;
+use crate::error::{HandlerError, HandlerResult};
+use crate::event::{Event, EventType};
 use crate::failed::Failed;
 use crate::handler::{Delivery, EventHandler, Shell};
 use crate::host::{self, HostPlan};
 use crate::instance::Factory;
 use crate::output::{Output, Outputs};
+use crate::pattern::Pattern;
 use crate::policy::Policy;
 use crate::router::Router;
+use crate::seat::Seat;
 use crate::supervisor::Hire;
-use crate::table::{EventType, Seat};
-use crate::work::Feed;
+use crate::work::{Feed, Takes};
 
 /// How many deliveries a short-form handler has in work at once, unless its policy says otherwise.
 const SHORT_FORM_CONCURRENCY: usize = 64;
@@ -89,6 +93,38 @@ impl<A: Actor<Context = Context<A>>> Subscriber<A> {
         self
     }
 
+    /// As [`on`](Self::on), with an answer for when the actor could not give one: after the last
+    /// attempt, while the breaker is open, or when the bulkhead is full. It runs beside the actor,
+    /// within the same timeout.
+    pub fn on_or<E: Event, O: Output>(
+        self,
+        fallback: impl AsyncFn(&E, HandlerError, &EventContext) -> HandlerResult<O>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self
+    where
+        A: Handler<Delivery<E, O>>,
+    {
+        let mut subscriber = self.on::<E, O>();
+        if let Some(feed) = subscriber.feeds.last_mut() {
+            feed.fall_back_to(fallback);
+        }
+        subscriber
+    }
+
+    /// Subscribes to every event whose name matches `pattern`, whatever its type: `*` stands for
+    /// one part of the name, `**` for one or more (`user.*`, `order.**`, `**.error`). The actor
+    /// gets the [`Envelope`]. Of an event that it takes by its name too it gets one copy, by name.
+    pub fn on_pattern<O: Output>(mut self, pattern: &str) -> Self
+    where
+        A: Handler<Delivery<Envelope, O>>,
+    {
+        self.feeds.push(Feed::matching::<O>(Pattern::new(pattern)));
+        O::declare(&mut self.outputs);
+        self
+    }
+
     /// Declares an event that the actor publishes with `ctx.publish`, so that the graph shows it.
     pub fn publishes<E: Event>(mut self) -> Self {
         self.outputs.0.push(EventType::of::<E>());
@@ -110,13 +146,30 @@ impl<A: Actor<Context = Context<A>>> Subscriber<A> {
 
 impl<H: EventHandler> Subscriber<Shell<H>> {
     /// The short form, on top of the full one.
-    pub(crate) fn of_handler(handler: H) -> Self {
-        let policy = handler.policy();
-        let factory = move || Shell::new(handler.clone());
-        let mut subscriber = Self::new(factory).on::<H::Input, H::Output>().policy(policy);
+    pub(crate) fn of_handler(handler: H) -> Self
+    where
+        H::Input: Event,
+    {
+        Self::short(handler, Self::on::<H::Input, H::Output>)
+    }
+
+    /// The short form, for all events whose names match.
+    pub(crate) fn of_pattern_handler(pattern: &str, handler: H) -> Self
+    where
+        H: EventHandler<Input = Envelope>,
+    {
+        Self::short(handler, |subscriber| subscriber.on_pattern::<H::Output>(pattern))
+    }
+
+    fn short(handler: H, subscribe: impl FnOnce(Self) -> Self) -> Self {
+        let (policy, prototype) = (handler.policy(), handler.clone());
+        let mut subscriber = subscribe(Self::new(move || Shell::new(handler.clone())));
+        if let Some(feed) = subscriber.feeds.last_mut() {
+            feed.fall_back_to_handler(prototype);
+        }
         subscriber.name = short_name(std::any::type_name::<H>());
         subscriber.form = Policy::default().concurrency(SHORT_FORM_CONCURRENCY);
-        subscriber
+        subscriber.policy(policy)
     }
 }
 
@@ -124,6 +177,7 @@ impl<H: EventHandler> Subscriber<Shell<H>> {
 pub(crate) struct HandlerSpec {
     pub(crate) name: String,
     pub(crate) inputs: Vec<EventType>,
+    pub(crate) patterns: Vec<Pattern>,
     pub(crate) outputs: Vec<EventType>,
     pub(crate) error_facts: Vec<EventType>,
     pub(crate) policy: Policy,
@@ -137,7 +191,16 @@ pub(crate) type HireWith = Box<dyn FnOnce(Arc<Router>, Arc<Seat>) -> Hire + Send
 impl<A: Actor<Context = Context<A>>> From<Subscriber<A>> for HandlerSpec {
     fn from(subscriber: Subscriber<A>) -> Self {
         let Subscriber { name, factory, feeds, error_facts, outputs, policy, form } = subscriber;
-        let inputs = feeds.iter().map(|feed| feed.input).collect();
+        let (mut inputs, mut patterns) = (Vec::new(), Vec::new());
+        for feed in &feeds {
+            match &feed.takes {
+                Takes::Events(event) => inputs.push(*event),
+                Takes::Matching(pattern) => patterns.push(pattern.clone()),
+            }
+        }
+        // A feed for one type goes before those for a pattern.
+        let mut feeds = feeds;
+        feeds.sort_by_key(|feed| matches!(feed.takes, Takes::Matching(_)));
         let hire = move |router, seat| -> Hire {
             let plan = HostPlan { router, seat, factory, feeds };
             Box::new(move |supervisor| host::start(plan, supervisor))
@@ -145,7 +208,7 @@ impl<A: Actor<Context = Context<A>>> From<Subscriber<A>> for HandlerSpec {
         let (mut outputs, hire) = (outputs.0, Box::new(hire));
         let mut seen = HashSet::new();
         outputs.retain(|output| seen.insert(output.type_id));
-        Self { name, inputs, outputs, error_facts, policy, form, hire }
+        Self { name, inputs, patterns, outputs, error_facts, policy, form, hire }
     }
 }
 

@@ -11,9 +11,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
+use crate::layer::retry::doubled;
 use crate::metrics::HandlerStatus;
-use crate::policy::{Restart, RestartRules, doubled};
-use crate::table::Seat;
+use crate::policy::{Restart, RestartRules};
+use crate::seat::Seat;
 
 /// How an actor's life ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

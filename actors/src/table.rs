@@ -1,172 +1,189 @@
-//! The routing table: which handlers an event name leads to. Immutable; the registry replaces it.
+//! The routing table: which handlers an event leads to. Immutable; the registry replaces it.
 
-use std::any::TypeId;
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::chain::Parcel;
-use crate::envelope::{Envelope, Label};
-use crate::error::HandlerError;
-use crate::event::Event;
-use crate::failed::Failed;
-use crate::metrics::{Counters, HandlerMetrics, HandlerStatus};
-use crate::policy::{Policy, Rules};
-use crate::queue::Queue;
-
-/// An event type as the runtime knows it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct EventType {
-    pub(crate) name: &'static str,
-    pub(crate) type_id: TypeId,
-    pub(crate) type_name: &'static str,
-    /// Makes the fact that a handler failed on such an event.
-    pub(crate) error_fact: ErrorFact,
-}
-
-/// From the event, the handler, its error and the attempts.
-pub(crate) type ErrorFact =
-    fn(&Envelope, &str, &HandlerError, attempts: u32, Label) -> Option<Envelope>;
-
-impl EventType {
-    pub(crate) fn of<E: Event>() -> Self {
-        Self {
-            name: E::NAME,
-            type_id: TypeId::of::<E>(),
-            type_name: std::any::type_name::<E>(),
-            error_fact: |envelope, handler, error, attempts, label| {
-                let event = Arc::unwrap_or_clone(envelope.event::<E>()?);
-                Some(Envelope::new(Arc::new(Failed::new(event, handler, error, attempts)), label))
-            },
-        }
-    }
-}
-
-/// One handler's seat at the bus: its names, its queue and its state.
-pub(crate) struct Seat {
-    pub(crate) id: u64,
-    /// `domain.Handler`.
-    pub(crate) handler: Arc<str>,
-    pub(crate) domain: Arc<str>,
-    pub(crate) inputs: Vec<EventType>,
-    pub(crate) outputs: Vec<EventType>,
-    /// As it was merged from the scopes, for people.
-    pub(crate) policy: Policy,
-    pub(crate) rules: Rules,
-    pub(crate) queue: Queue<Parcel>,
-    pub(crate) counters: Counters,
-    status: AtomicU8,
-}
-
-/// What a seat is made from.
-pub(crate) struct SeatPlan {
-    pub(crate) id: u64,
-    pub(crate) handler: Arc<str>,
-    pub(crate) domain: Arc<str>,
-    pub(crate) inputs: Vec<EventType>,
-    pub(crate) outputs: Vec<EventType>,
-    pub(crate) policy: Policy,
-}
-
-impl Seat {
-    pub(crate) fn new(plan: SeatPlan) -> Self {
-        let SeatPlan { id, handler, domain, inputs, outputs, policy } = plan;
-        let rules = policy.rules();
-        let (queue, counters) = (Queue::new(rules.queue_max), Counters::default());
-        let status = AtomicU8::new(0);
-        Self { id, handler, domain, inputs, outputs, policy, rules, queue, counters, status }
-    }
-
-    pub(crate) fn status(&self) -> HandlerStatus {
-        match self.status.load(Ordering::Acquire) {
-            0 => HandlerStatus::Up,
-            1 => HandlerStatus::Restarting,
-            2 => HandlerStatus::Down,
-            _ => HandlerStatus::Ended,
-        }
-    }
-
-    pub(crate) fn set_status(&self, status: HandlerStatus) {
-        let value = match status {
-            HandlerStatus::Up => 0,
-            HandlerStatus::Restarting => 1,
-            HandlerStatus::Down => 2,
-            HandlerStatus::Ended => 3,
-        };
-        self.status.store(value, Ordering::Release);
-    }
-
-    pub(crate) fn metrics(&self) -> HandlerMetrics {
-        self.counters.snapshot(self.status(), self.queue.len(), self.queue.max())
-    }
-}
+use crate::envelope::Envelope;
+use crate::event::EventType;
+use crate::seat::Seat;
 
 /// Where the events of one name go.
 #[derive(Default)]
 pub(crate) struct Route {
     /// Each of these gets its own copy.
-    pub(crate) everyone: Vec<Arc<Seat>>,
-    /// Of these only the first gets a copy, and the next one when it declines.
-    pub(crate) line: Vec<Arc<Seat>>,
-    /// Outputs that several of `everyone` publish, with the handlers' names.
+    everyone: Vec<Place>,
+    /// Of these only the first that wants the event gets it, and the next one when it declines.
+    line: Vec<Arc<Seat>>,
+    /// Of each group one gets it.
+    groups: BTreeMap<Arc<str>, Group>,
+    /// Those of `everyone`, and the first in line, when no choice depends on the event.
+    always: Option<Vec<Place>>,
+    /// Outputs that several handlers publish of which each gets a copy, with their names.
     pub(crate) competing: Vec<(&'static str, String)>,
 }
 
-impl Route {
-    /// The seats that get a newly published event.
-    pub(crate) fn targets(&self) -> impl Iterator<Item = &Arc<Seat>> {
-        self.everyone.iter().chain(self.line.first())
-    }
+/// A seat that an event goes to.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) seat: Arc<Seat>,
+    /// Which place in line it has.
+    pub(crate) rank: Option<usize>,
+}
 
-    fn add(&mut self, seat: Arc<Seat>) {
-        match seat.rules.priority {
-            None => self.everyone.push(seat),
-            Some(priority) => {
+impl Place {
+    /// A copy of the parcel for the handler that sits here.
+    pub(crate) fn address(&self, parcel: &Parcel) -> Parcel {
+        let mut copy = Parcel { rank: self.rank, ..parcel.clone() };
+        if let Some(ttl) = self.seat.rules.ttl {
+            let end = Instant::now() + ttl;
+            copy.expires_at = Some(copy.expires_at.map_or(end, |other| other.min(end)));
+        }
+        copy
+    }
+}
+
+/// Handlers of which one gets each event.
+#[derive(Default)]
+struct Group {
+    members: Vec<Arc<Seat>>,
+    turn: AtomicUsize,
+}
+
+/// Whom an event goes to.
+#[derive(Default)]
+pub(crate) struct Chosen<'r> {
+    pub(crate) places: Cow<'r, [Place]>,
+    /// Handlers whose predicates panicked, with the text.
+    pub(crate) broken: Vec<(Arc<Seat>, String)>,
+}
+
+impl Route {
+    fn new(seats: &[&Arc<Seat>]) -> Self {
+        let mut route = Self::default();
+        for seat in seats.iter().copied() {
+            if let Some(group) = &seat.rules.group {
+                let group = route.groups.entry(Arc::clone(group)).or_default();
+                group.members.push(Arc::clone(seat));
+            } else if let Some(priority) = seat.rules.priority {
                 let behind = |other: &Arc<Seat>| other.rules.priority >= Some(priority);
-                let place = self.line.partition_point(behind);
-                self.line.insert(place, seat);
+                let place = route.line.partition_point(behind);
+                route.line.insert(place, Arc::clone(seat));
+            } else {
+                route.everyone.push(Place { seat: Arc::clone(seat), rank: None });
             }
         }
+        let is_free = |seat: &Arc<Seat>| seat.policy.predicates.is_empty();
+        if route.groups.is_empty() && seats.iter().copied().all(is_free) {
+            let first = route.line.first().cloned();
+            let first = first.map(|seat| Place { seat, rank: Some(0) });
+            route.always = Some(route.everyone.iter().cloned().chain(first).collect());
+        }
+        route.competing = route.find_competing();
+        route
     }
 
-    fn find_competing(&mut self) {
-        let mut handlers: HashMap<&'static str, Vec<&str>> = HashMap::new();
-        for seat in &self.everyone {
+    /// Whom this event goes to.
+    pub(crate) fn choose(&self, envelope: &Envelope) -> Chosen<'_> {
+        if let Some(always) = &self.always {
+            return Chosen { places: Cow::Borrowed(always), broken: Vec::new() };
+        }
+        let mut broken = Vec::new();
+        let mut wants = |seat: &Arc<Seat>| {
+            seat.wants(envelope).unwrap_or_else(|panic| {
+                broken.push((Arc::clone(seat), panic));
+                false
+            })
+        };
+        let mut places: Vec<_> =
+            self.everyone.iter().filter(|place| wants(&place.seat)).cloned().collect();
+        if let Some(rank) = self.line.iter().position(&mut wants) {
+            places.push(Place { seat: Arc::clone(&self.line[rank]), rank: Some(rank) });
+        }
+        for group in self.groups.values() {
+            let seat = group.choose(envelope.key(), &mut wants).cloned();
+            places.extend(seat.map(|seat| Place { seat, rank: None }));
+        }
+        Chosen { places: Cow::Owned(places), broken }
+    }
+
+    /// Who is in line behind this rank and wants the event.
+    pub(crate) fn behind(&self, rank: usize, envelope: &Envelope) -> Option<Place> {
+        let wants = |(_, seat): &(usize, &Arc<Seat>)| seat.wants(envelope) == Ok(true);
+        let (rank, seat) = self.line.iter().enumerate().skip(rank + 1).find(wants)?;
+        Some(Place { seat: Arc::clone(seat), rank: Some(rank) })
+    }
+
+    fn find_competing(&self) -> Vec<(&'static str, String)> {
+        let mut handlers: BTreeMap<&'static str, Vec<&str>> = BTreeMap::new();
+        let groups = self.groups.values().filter_map(|group| group.members.first());
+        for seat in self.everyone.iter().map(|place| &place.seat).chain(groups) {
             for output in &seat.outputs {
                 handlers.entry(output.name).or_default().push(&seat.handler);
             }
         }
         handlers.retain(|_, names| names.len() > 1);
-        self.competing =
-            handlers.into_iter().map(|(output, names)| (output, names.join(", "))).collect();
+        handlers.into_iter().map(|(output, names)| (output, names.join(", "))).collect()
     }
 }
 
+impl Group {
+    /// The member whose turn it is, of those that want the event and take events; one that takes
+    /// none only when no other is there. A key always leads to the same member ("rendezvous
+    /// hashing", Thaler and Ravishankar 1998), so that its order holds across the group.
+    fn choose(
+        &self,
+        key: Option<&str>,
+        mut wants: impl FnMut(&Arc<Seat>) -> bool,
+    ) -> Option<&Arc<Seat>> {
+        let wanting: Vec<_> = self.members.iter().filter(|seat| wants(seat)).collect();
+        let up: Vec<_> = wanting.iter().copied().filter(|seat| seat.takes_events()).collect();
+        let candidates = if up.is_empty() { wanting } else { up };
+        if let Some(key) = key {
+            let hasher = BuildHasherDefault::<DefaultHasher>::default();
+            return candidates.into_iter().max_by_key(|seat| hasher.hash_one((key, seat.id)));
+        }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        candidates.get(turn.checked_rem(candidates.len())?).copied()
+    }
+}
+
+/// All routes of a runtime at one moment.
 #[derive(Default)]
 pub(crate) struct Table {
-    routes: HashMap<&'static str, Route>,
+    routes: HashMap<&'static str, Arc<Route>>,
+    /// Routes of names that no handler declares, so that only patterns lead to them.
+    found: Mutex<HashMap<&'static str, Option<Arc<Route>>>>,
     types: HashMap<&'static str, EventType>,
     seats: Vec<Arc<Seat>>,
 }
 
 impl Table {
     pub(crate) fn new(seats: Vec<Arc<Seat>>) -> Self {
-        let mut routes: HashMap<_, Route> = HashMap::new();
         let mut types = HashMap::new();
-        for seat in &seats {
-            for input in &seat.inputs {
-                routes.entry(input.name).or_default().add(Arc::clone(seat));
-            }
-            for event in seat.inputs.iter().chain(&seat.outputs) {
-                types.entry(event.name).or_insert(*event);
-            }
+        for event in seats.iter().flat_map(|seat| seat.inputs.iter().chain(&seat.outputs)) {
+            types.entry(event.name).or_insert(*event);
         }
-        routes.values_mut().for_each(Route::find_competing);
-        Self { routes, types, seats }
+        let routes = types.keys().filter_map(|name| Some((*name, route(&seats, name)?))).collect();
+        Self { routes, found: Mutex::default(), types, seats }
     }
 
-    pub(crate) fn route(&self, name: &str) -> Option<&Route> {
-        self.routes.get(name)
+    pub(crate) fn route(&self, name: &'static str) -> Option<Arc<Route>> {
+        let known = self.routes.get(name);
+        if known.is_some() || self.types.contains_key(name) {
+            return known.cloned();
+        }
+        if self.seats.iter().all(|seat| seat.patterns.is_empty()) {
+            return None;
+        }
+        // There are as many names as event types in the program.
+        self.found.lock().entry(name).or_insert_with(|| route(&self.seats, name)).clone()
     }
 
     /// The one type that events of this name have.
@@ -177,4 +194,10 @@ impl Table {
     pub(crate) fn seats(&self) -> &[Arc<Seat>] {
         &self.seats
     }
+}
+
+fn route(seats: &[Arc<Seat>], name: &str) -> Option<Arc<Route>> {
+    let takes = |seat: &&Arc<Seat>| seat.takes(name);
+    let takers: Vec<_> = seats.iter().filter(takes).collect();
+    (!takers.is_empty()).then(|| Arc::new(Route::new(&takers)))
 }

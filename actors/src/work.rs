@@ -1,260 +1,208 @@
-//! One delivery from the queue to its outcome: attempts, time-outs, outputs, failure.
+//! One delivery from the queue to its outcome: layers, attempts, outputs, failure.
 
-use std::collections::HashMap;
-use std::pin::Pin;
+use std::cell::{Cell, RefCell};
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use actix::{Actor, Addr, Context, Handler, MailboxError};
-use tokio::time::{Instant, sleep, timeout};
+use actix::{Actor, Context};
+use futures_util::FutureExt;
+use tokio::time::{Instant, sleep};
 
 use crate::chain::Parcel;
-use crate::context::{EventContext, Scope};
 use crate::crew::Crew;
 use crate::dead_letter::DeadReason;
 use crate::envelope::Envelope;
-use crate::error::{ErrorKind, HandlerError, RequestError};
-use crate::event::Event;
+use crate::error::{ErrorKind, HandlerError, HandlerResult, RequestError, panic_text};
 use crate::event_log::EventRecord;
-use crate::handler::Delivery;
-use crate::instance::Life;
+use crate::layer::retry::Next as NextAttempt;
+use crate::layer::{Inbound, LayerFuture, Next};
 use crate::metrics::LastError;
-use crate::output::Output;
-use crate::policy::doubled;
 use crate::router::Router;
-use crate::supervisor::End;
-use crate::table::{EventType, Seat};
+use crate::seat::Seat;
 
-/// How events of one type reach an actor of type `A`.
-pub(crate) struct Feed<A: Actor> {
-    pub(crate) input: EventType,
-    send: fn(&Addr<A>, Envelope, Arc<Scope>) -> Sending,
-}
-
-impl<A: Actor> Clone for Feed<A> {
-    fn clone(&self) -> Self {
-        Self { input: self.input, send: self.send }
-    }
-}
-
-type Sending = Pin<Box<dyn Future<Output = Result<(), SendError>>>>;
-
-/// Why a message brought no success.
-enum SendError {
-    Handler(HandlerError),
-    /// The actor did not answer: it ended, or dropped the answer.
-    Lost,
-}
-
-impl<A: Actor<Context = Context<A>>> Feed<A> {
-    pub(crate) fn of<E: Event, O: Output>() -> Self
-    where
-        A: Handler<Delivery<E, O>>,
-    {
-        Self {
-            input: EventType::of::<E>(),
-            send: |addr, envelope, scope| {
-                let addr = addr.clone();
-                Box::pin(send::<A, E, O>(addr, envelope, scope))
-            },
-        }
-    }
-}
-
-async fn send<A, E, O>(
-    addr: Addr<A>,
-    envelope: Envelope,
-    scope: Arc<Scope>,
-) -> Result<(), SendError>
-where
-    A: Actor<Context = Context<A>> + Handler<Delivery<E, O>>,
-    E: Event,
-    O: Output,
-{
-    // The router has checked the type under this name.
-    let event = envelope.event::<E>().ok_or(SendError::Lost)?;
-    let ctx = EventContext::new(envelope.clone(), Arc::clone(&scope));
-    match addr.send(Delivery::<E, O>::new(event, ctx)).await {
-        Ok(Ok(output)) => {
-            output.publish(&EventContext::new(envelope, scope));
-            Ok(())
-        }
-        Ok(Err(error)) => Err(SendError::Handler(error)),
-        Err(MailboxError::Closed | MailboxError::Timeout) => Err(SendError::Lost),
-    }
-}
+mod feed;
+pub(crate) use feed::{Feed, SendError, Takes};
+mod gates;
+mod attempt;
 
 /// Everything that the deliveries of one handler share.
 pub(crate) struct Work<A: Actor> {
     pub(crate) router: Arc<Router>,
     pub(crate) seat: Arc<Seat>,
-    pub(crate) feeds: HashMap<&'static str, Feed<A>>,
+    pub(crate) feeds: Vec<Feed<A>>,
     pub(crate) crew: Rc<Crew<A>>,
-}
-
-/// How a delivery failed.
-enum Defeat {
-    Handler(HandlerError),
-    /// The requester's time is over.
-    Deadline,
-    /// The handler will take nothing any more.
-    Unavailable,
+    /// Deliveries that wait for their time and leave their place in work to others.
+    pub(crate) resting: Cell<usize>,
 }
 
 /// Counts a delivery as in work, and as finished when it is dropped for whatever reason.
-struct InFlight<'w>(&'w Router, &'w Seat);
+struct InFlight<'w> {
+    router: &'w Router,
+    seat: &'w Seat,
+    envelope: Envelope,
+}
 
 impl<'w> InFlight<'w> {
-    fn begin(router: &'w Router, seat: &'w Seat) -> Self {
+    fn begin(router: &'w Router, seat: &'w Seat, parcel: &Parcel) -> Self {
         seat.counters.in_flight.fetch_add(1, Relaxed);
-        Self(router, seat)
+        Self { router, seat, envelope: parcel.envelope.clone() }
     }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.1.counters.in_flight.fetch_sub(1, Relaxed);
-        self.0.live.end();
+        if let Some(key) = self.envelope.key() {
+            self.seat.queue.release(key);
+        }
+        self.seat.counters.in_flight.fetch_sub(1, Relaxed);
+        self.router.live.end();
+    }
+}
+
+/// Counts a delivery as resting until it is dropped.
+struct Resting<'w> {
+    resting: &'w Cell<usize>,
+    seat: &'w Seat,
+}
+
+impl<'w> Resting<'w> {
+    fn begin(resting: &'w Cell<usize>, seat: &'w Seat) -> Self {
+        resting.set(resting.get() + 1);
+        seat.changed.notify_one();
+        Self { resting, seat }
+    }
+}
+
+impl Drop for Resting<'_> {
+    fn drop(&mut self) {
+        self.resting.set(self.resting.get() - 1);
+        self.seat.changed.notify_one();
     }
 }
 
 impl<A: Actor<Context = Context<A>>> Work<A> {
     /// Brings one delivery to its end.
     pub(crate) async fn deliver(self: Rc<Self>, parcel: Parcel) {
-        let _in_flight = InFlight::begin(&self.router, &self.seat);
-        let started = Instant::now();
-        let mut attempts = 0;
-        let outcome = self.attempt_all(&parcel, &mut attempts).await;
-        let error = match &outcome {
-            Ok(_) | Err(Defeat::Unavailable) => None,
-            Err(Defeat::Handler(error)) => Some(error.error_code()),
-            Err(Defeat::Deadline) => Some("timeout"),
+        let _in_flight = InFlight::begin(&self.router, &self.seat, &parcel);
+        let (started, attempts) = (Instant::now(), Cell::new(0));
+        let outcome = self.handle(&parcel, &attempts).await;
+        self.record(&parcel, started, outcome.as_ref().err(), attempts.get());
+        let error = match outcome {
+            Ok(outputs) => return self.publish(&parcel, outputs).await,
+            Err(error) => error,
         };
-        let declined =
-            matches!(&outcome, Err(Defeat::Handler(e)) if e.kind() == ErrorKind::Decline);
-        if !matches!(outcome, Err(Defeat::Unavailable)) {
-            self.record(&parcel, started, error.filter(|_| !declined), attempts);
-        }
-        match outcome {
-            Ok(outputs) => self.publish(&parcel, outputs).await,
-            Err(Defeat::Handler(_)) if declined => self.pass_on(parcel).await,
+        match error.kind() {
+            ErrorKind::Decline => self.pass_on(&parcel).await,
             // Refused only at shutdown, where each chain tells its requester when it is dropped.
-            Err(Defeat::Unavailable) => drop(self.router.bury_unavailable(&parcel, &self.seat)),
-            Err(Defeat::Handler(error)) => {
-                let told = parcel.fail(RequestError::Handler {
-                    event: parcel.envelope.name(),
-                    handler: self.seat.handler.to_string(),
-                    error: error.clone(),
-                    trace_id: parcel.envelope.trace_id(),
-                });
-                self.fail(&parcel, error, told, attempts).await;
+            ErrorKind::Unavailable => drop(self.router.bury_unavailable(&parcel, &self.seat)),
+            ErrorKind::Expired | ErrorKind::Duplicate => {
+                parcel.fail_at(&self.seat.handler, &error);
             }
-            Err(Defeat::Deadline) => {
+            ErrorKind::Deadline => {
                 if let Some(chain) = &parcel.chain {
                     chain.time_out();
                 }
                 let error = HandlerError::timeout(started.elapsed());
-                self.fail(&parcel, error, false, attempts).await;
+                self.fail(&parcel, error, false, attempts.get()).await;
+            }
+            _ => {
+                let told = parcel.fail_at(&self.seat.handler, &error);
+                self.fail(&parcel, error, told, attempts.get()).await;
             }
         }
     }
 
-    /// Tries until success, a permanent error, the last attempt or the requester's deadline.
+    /// Runs the delivery through the layers around it.
+    async fn handle(&self, parcel: &Parcel, attempts: &Cell<u32>) -> HandlerResult<Vec<Envelope>> {
+        if parcel.expires_at.is_some_and(|end| end <= Instant::now()) {
+            return Err(HandlerError::expired());
+        }
+        let layers = &self.seat.policy.around_delivery;
+        if layers.is_empty() {
+            return self.settle(parcel, attempts).await;
+        }
+        let (inbound, outputs) = (self.inbound(parcel, 0), RefCell::new(Vec::new()));
+        let inmost = || -> LayerFuture<'_> {
+            Box::pin(async {
+                let put_out = self.settle(parcel, attempts).await?;
+                outputs.borrow_mut().extend(put_out);
+                Ok(())
+            })
+        };
+        caught(Next { inbound: &inbound, rest: layers, inmost: &inmost }.run()).await?;
+        Ok(outputs.into_inner())
+    }
+
+    fn inbound(&self, parcel: &Parcel, attempt: u32) -> Inbound {
+        Inbound {
+            envelope: parcel.envelope.clone(),
+            handler: Arc::clone(&self.seat.handler),
+            domain: Arc::clone(&self.seat.domain),
+            attempt,
+        }
+    }
+
+    /// Dedupe, rate limit, attempts, fallback.
+    async fn settle(&self, parcel: &Parcel, attempts: &Cell<u32>) -> HandlerResult<Vec<Envelope>> {
+        let claim = self.claim(parcel)?;
+        self.keep_rate(parcel).await?;
+        let outputs = match self.attempt_all(parcel, attempts).await {
+            Err(error) if has_fallback(&error) => self.fall_back(parcel, error, attempts).await,
+            result => result,
+        }?;
+        if let Some(claim) = claim {
+            claim.done(Instant::now());
+        }
+        Ok(outputs)
+    }
+
+    /// Tries until success, a final error, the last attempt or the requester's deadline.
     async fn attempt_all(
         &self,
         parcel: &Parcel,
-        attempts: &mut u32,
-    ) -> Result<Vec<Envelope>, Defeat> {
-        let rules = &self.seat.rules;
+        attempts: &Cell<u32>,
+    ) -> HandlerResult<Vec<Envelope>> {
+        let (seat, started) = (&self.seat, Instant::now());
         loop {
-            *attempts += 1;
-            let error = match self.attempt(parcel, *attempts).await {
-                Err(Defeat::Handler(error)) => error,
-                other => return other,
+            let error = match self.attempt(parcel, attempts).await {
+                Ok(outputs) => return Ok(outputs),
+                Err(error) => error,
             };
-            let pause = match error.kind() {
-                ErrorKind::Snooze(delay) => {
-                    *attempts -= 1;
-                    delay
+            let pause = if let ErrorKind::Snooze(delay) = error.kind() {
+                attempts.set(attempts.get() - 1);
+                delay
+            } else {
+                let (now, random) = (Instant::now(), self.router.clock.random());
+                match seat.rules.retry.decide(&error, attempts.get(), started, now, random) {
+                    NextAttempt::Again(pause) if !seat.refuses_calls(now) => {
+                        seat.counters.retries.fetch_add(1, Relaxed);
+                        pause
+                    }
+                    NextAttempt::Again(_) | NextAttempt::Stop => return Err(error),
                 }
-                _ if error.is_transient() && *attempts < rules.attempts_max => {
-                    self.seat.counters.retries.fetch_add(1, Relaxed);
-                    let most = doubled(rules.retry_delay, *attempts, rules.retry_delay_max);
-                    self.router.clock.jitter(most)
-                }
-                _ => return Err(Defeat::Handler(error)),
             };
-            if parcel.envelope.metadata().remaining().is_some_and(|left| left <= pause) {
-                return Err(Defeat::Deadline);
-            }
-            sleep(pause).await;
+            self.pause(parcel, pause).await?;
         }
     }
 
-    /// One attempt, on an instance that is alive, within its time.
-    async fn attempt(&self, parcel: &Parcel, attempt: u32) -> Result<Vec<Envelope>, Defeat> {
-        let limit = self.seat.rules.timeout;
-        let left = parcel.envelope.metadata().remaining();
-        let waiting = timeout(left.unwrap_or(Duration::MAX), async {
-            let turn = self.crew.turn().await?;
-            let life = turn.instance().life().await?;
-            Some((turn, life))
-        });
-        let Ok(placed) = waiting.await else {
-            return Err(Defeat::Deadline);
-        };
-        let (turn, life) = placed.ok_or(Defeat::Unavailable)?;
-
-        let left = parcel.envelope.metadata().remaining();
-        let (router, seat) = (&self.router, &self.seat);
-        let scope = Scope::new(router, &seat.domain, &seat.handler, attempt);
-        let Some(feed) = self.feeds.get(parcel.envelope.name()) else {
-            return Err(Defeat::Unavailable);
-        };
-        let sending = (feed.send)(&life.addr, parcel.envelope.clone(), Arc::clone(&scope));
-        match timeout(left.map_or(limit, |left| left.min(limit)), sending).await {
-            Ok(Ok(())) => Ok(scope.seal()),
-            Ok(Err(error)) => {
-                scope.seal();
-                Err(Defeat::Handler(Self::judge(&life, error)))
-            }
-            Err(_) => {
-                scope.seal();
-                if seat.rules.blocking.is_some() {
-                    // A thread that computes cannot be interrupted: its turn ends when it is free.
-                    actix_rt::spawn(async move { turn.instance().thread_is_free().await });
-                }
-                match left {
-                    Some(left) if left <= limit => Err(Defeat::Deadline),
-                    _ => Err(Defeat::Handler(HandlerError::timeout(limit))),
-                }
-            }
-        }
+    /// Waits, and leaves the place in work to others where order does not matter.
+    async fn pause(&self, parcel: &Parcel, pause: Duration) -> HandlerResult<()> {
+        let rules = &self.seat.rules;
+        let _resting = (rules.concurrency > 1 || rules.ordered_by_key)
+            .then(|| Resting::begin(&self.resting, &self.seat));
+        self.rest(parcel, pause).await
     }
 
-    /// Turns a failed message into an error, and condemns the life in which something panicked.
-    fn judge(life: &Life<A>, error: SendError) -> HandlerError {
-        match error {
-            SendError::Handler(error) => {
-                if error.kind() == ErrorKind::Panic {
-                    life.condemn(error.message().to_owned());
-                }
-                error
-            }
-            SendError::Lost => match life.end() {
-                Some(End::Panicked(panic)) => HandlerError::panic(panic.clone()),
-                Some(End::Stopped | End::Retired) => {
-                    HandlerError::panic("the actor stopped before it answered")
-                }
-                None => {
-                    let panic = "the handler's future ended without an answer: it panicked";
-                    life.condemn(panic.to_owned());
-                    HandlerError::panic(panic)
-                }
-            },
+    /// Waits, unless the requester's time would be over first.
+    async fn rest(&self, parcel: &Parcel, pause: Duration) -> HandlerResult<()> {
+        if parcel.envelope.metadata().remaining().is_some_and(|left| left <= pause) {
+            return Err(HandlerError::deadline());
         }
+        sleep(pause).await;
+        Ok(())
     }
 
     async fn publish(&self, parcel: &Parcel, outputs: Vec<Envelope>) {
@@ -264,49 +212,63 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
             }
         }
         for envelope in outputs {
-            let chain = parcel.chain.clone();
-            self.router.publish_onward(Parcel { envelope, chain, rank: 0 }).await;
+            self.router.publish_onward(Parcel::new(envelope, parcel.chain.clone())).await;
         }
     }
 
-    async fn pass_on(&self, parcel: Parcel) {
-        if self.router.pass_on(parcel.clone()).await {
+    async fn pass_on(&self, parcel: &Parcel) {
+        if self.router.pass_on(parcel).await {
             return;
         }
         let (event, trace_id) = (parcel.envelope.name(), parcel.envelope.trace_id());
         if !parcel.fail(RequestError::NoHandler { event, trace_id }) {
-            self.router.bury(&parcel, &self.seat.handler, DeadReason::Declined, 1);
+            self.router.bury(parcel, &self.seat.handler, DeadReason::Declined, 1);
         }
     }
 
-    /// Publishes the error fact, and keeps the event as a dead letter unless it was rejected and a
+    /// Publishes the error fact, and keeps the event as a dead letter unless it was refused and a
     /// requester was told.
     async fn fail(&self, parcel: &Parcel, error: HandlerError, told: bool, attempts: u32) {
         let (envelope, handler) = (&parcel.envelope, &self.seat.handler);
-        if !error.is_public() {
+        let is_refused = error.is_public() || error.is_refusal();
+        if !is_refused {
             tracing::error!(
                 handler = %handler, event = envelope.name(), trace_id = %envelope.trace_id(),
                 attempts, %error, "delivery failed"
             );
         }
         if let Some(fact) = self.router.error_fact(envelope, handler, &error, attempts) {
-            let chain = parcel.chain.clone();
-            self.router.publish_onward(Parcel { envelope: fact, chain, rank: 0 }).await;
+            self.router.publish_onward(Parcel::new(fact, parcel.chain.clone())).await;
         }
-        if !(told && error.is_public()) {
+        if !(told && is_refused) {
             self.router.bury(parcel, handler, DeadReason::Failed(error), attempts);
         }
     }
 
-    fn record(&self, parcel: &Parcel, started: Instant, error: Option<&str>, attempts: u32) {
+    fn record(
+        &self,
+        parcel: &Parcel,
+        started: Instant,
+        error: Option<&HandlerError>,
+        attempts: u32,
+    ) {
+        let counters = &self.seat.counters;
         let (envelope, ended) = (&parcel.envelope, Instant::now());
         let (took, ts) = (ended - started, self.router.clock.at(ended));
-        let last_error = error.map(|code| LastError {
-            code: code.to_owned(),
-            trace_id: envelope.trace_id(),
-            at: ts,
-        });
-        self.seat.counters.record(took, last_error);
+        let failure = error.filter(|error| error.kind() != ErrorKind::Decline);
+        match error.map(HandlerError::kind) {
+            Some(ErrorKind::Unavailable) => return,
+            Some(ErrorKind::Expired) => drop(counters.expired.fetch_add(1, Relaxed)),
+            Some(ErrorKind::Duplicate) => drop(counters.duplicates.fetch_add(1, Relaxed)),
+            _ => counters.record(
+                took,
+                failure.map(|error| LastError {
+                    code: error.error_code().to_owned(),
+                    trace_id: envelope.trace_id(),
+                    at: ts,
+                }),
+            ),
+        }
         if self.router.event_log.is_enabled() {
             self.router.event_log.push(EventRecord {
                 ts,
@@ -316,10 +278,22 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
                 source: envelope.source().to_owned(),
                 handler: self.seat.handler.to_string(),
                 duration_ms: (took.as_secs_f64() * 1e6).round() / 1e3,
-                ok: error.is_none(),
-                error: error.map(str::to_owned),
+                ok: failure.is_none(),
+                error: failure.map(|error| error.error_code().to_owned()),
                 attempts,
             });
         }
     }
+}
+
+/// Whether the handler's fallback is asked.
+fn has_fallback(error: &HandlerError) -> bool {
+    error.is_transient()
+        || matches!(error.kind(), ErrorKind::BreakerOpen(_) | ErrorKind::BulkheadFull)
+}
+
+/// Turns a panic in what a user wrote into an error.
+async fn caught<T>(work: impl Future<Output = HandlerResult<T>>) -> HandlerResult<T> {
+    let result = AssertUnwindSafe(work).catch_unwind().await;
+    result.unwrap_or_else(|panic| Err(HandlerError::panic(panic_text(&*panic))))
 }

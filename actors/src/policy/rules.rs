@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::layer::retry::RetryRules;
 use crate::policy::{Overflow, Restart};
 
 /// What one handler lives by.
@@ -18,9 +19,7 @@ pub(crate) struct Rules {
     pub(crate) ttl: Option<Duration>,
     pub(crate) timeout: Duration,
     pub(crate) stuck_after: Duration,
-    pub(crate) attempts_max: u32,
-    pub(crate) retry_delay: Duration,
-    pub(crate) retry_delay_max: Duration,
+    pub(crate) retry: RetryRules,
     pub(crate) restart: RestartRules,
     pub(crate) blocking: Option<usize>,
 }

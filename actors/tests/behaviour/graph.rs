@@ -20,7 +20,7 @@ impl Event for Shouting {
     const NAME: &'static str = "one.SHOUT";
 }
 
-fn begin_to<O: callboard_actors::Output>(make: fn() -> O) -> impl EventHandler {
+fn begin_to<O: callboard_actors::Output>(make: fn() -> O) -> impl EventHandler<Input = Begin> {
     on(async move |_: &Begin, _: &EventContext| Ok(make()))
 }
 

@@ -1,0 +1,157 @@
+//! One handler's seat at the bus: its names, its queue, its counters and its state.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::chain::Parcel;
+use crate::envelope::Envelope;
+use crate::error::panic_text;
+use crate::event::EventType;
+use crate::layer::breaker::{Circuit, CircuitState, WhenOpen};
+use crate::layer::dedupe::Seen;
+use crate::layer::limiter::Limiter;
+use crate::metrics::{Counters, HandlerMetrics, HandlerStatus, Now};
+use crate::pattern::Pattern;
+use crate::policy::{Policy, Rules};
+use crate::queue::Queue;
+use crate::throttle::Throttle;
+
+/// One handler's seat at the bus.
+pub(crate) struct Seat {
+    pub(crate) id: u64,
+    /// `domain.Handler`.
+    pub(crate) handler: Arc<str>,
+    pub(crate) domain: Arc<str>,
+    pub(crate) inputs: Vec<EventType>,
+    pub(crate) patterns: Vec<Pattern>,
+    pub(crate) outputs: Vec<EventType>,
+    /// As it was merged from the scopes, for people.
+    pub(crate) policy: Policy,
+    pub(crate) rules: Rules,
+    pub(crate) queue: Queue<Parcel>,
+    pub(crate) counters: Counters,
+    /// `None` when there is no limit. It may be changed at run time.
+    pub(crate) limiter: ArcSwapOption<Limiter>,
+    pub(crate) circuit: Option<Circuit>,
+    /// Told when the circuit may admit somebody who was refused.
+    pub(crate) circuit_changed: Notify,
+    pub(crate) seen: Option<Seen>,
+    pub(crate) drops: Throttle,
+    is_paused: AtomicBool,
+    /// Told when the host should look again whether it may take the next event.
+    pub(crate) changed: Notify,
+    status: AtomicU8,
+}
+
+/// What a seat is made from.
+pub(crate) struct SeatPlan {
+    pub(crate) id: u64,
+    pub(crate) handler: Arc<str>,
+    pub(crate) domain: Arc<str>,
+    pub(crate) inputs: Vec<EventType>,
+    pub(crate) patterns: Vec<Pattern>,
+    pub(crate) outputs: Vec<EventType>,
+    pub(crate) policy: Policy,
+}
+
+impl Seat {
+    pub(crate) fn new(plan: SeatPlan) -> Self {
+        let SeatPlan { id, handler, domain, inputs, patterns, outputs, policy } = plan;
+        let rules = policy.rules();
+        let (queue, counters) =
+            (Queue::new(rules.queue_max, rules.ordered_by_key), Counters::default());
+        Self {
+            id,
+            handler,
+            domain,
+            inputs,
+            patterns,
+            outputs,
+            limiter: ArcSwapOption::new(
+                policy.rate_limit.clone().map(|l| Arc::new(Limiter::new(l))),
+            ),
+            circuit: policy.breaker.clone().map(Circuit::new),
+            circuit_changed: Notify::new(),
+            seen: policy.dedupe.clone().map(Seen::new),
+            drops: Throttle::default(),
+            is_paused: AtomicBool::new(false),
+            changed: Notify::new(),
+            status: AtomicU8::new(0),
+            policy,
+            rules,
+            queue,
+            counters,
+        }
+    }
+
+    pub(crate) fn status(&self) -> HandlerStatus {
+        match self.status.load(Ordering::Acquire) {
+            0 => HandlerStatus::Up,
+            1 => HandlerStatus::Restarting,
+            2 => HandlerStatus::Down,
+            _ => HandlerStatus::Ended,
+        }
+    }
+
+    pub(crate) fn set_status(&self, status: HandlerStatus) {
+        let value = match status {
+            HandlerStatus::Up => 0,
+            HandlerStatus::Restarting => 1,
+            HandlerStatus::Down => 2,
+            HandlerStatus::Ended => 3,
+        };
+        self.status.store(value, Ordering::Release);
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.is_paused.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.is_paused.store(paused, Ordering::Release);
+        self.changed.notify_one();
+    }
+
+    /// Whether a call of the handler would be refused by its breaker.
+    pub(crate) fn refuses_calls(&self, now: Instant) -> bool {
+        self.circuit.as_ref().is_some_and(|circuit| {
+            circuit.when_open() == WhenOpen::Refuse && circuit.state(now) == CircuitState::Open
+        })
+    }
+
+    /// Whether it subscribes to events of this name.
+    pub(crate) fn takes(&self, name: &str) -> bool {
+        self.inputs.iter().any(|input| input.name == name)
+            || self.patterns.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// Whether it will handle what is put into its queue.
+    pub(crate) fn takes_events(&self) -> bool {
+        !matches!(self.status(), HandlerStatus::Down | HandlerStatus::Ended)
+    }
+
+    /// Whether its predicates hold; the text of the panic when one of them panicked.
+    pub(crate) fn wants(&self, envelope: &Envelope) -> Result<bool, String> {
+        let predicates = &self.policy.predicates;
+        if predicates.is_empty() {
+            return Ok(true);
+        }
+        let all = || predicates.iter().all(|predicate| predicate(envelope));
+        catch_unwind(AssertUnwindSafe(all)).map_err(|panic| panic_text(&*panic))
+    }
+
+    pub(crate) fn metrics(&self) -> HandlerMetrics {
+        self.counters.snapshot(&Now {
+            status: self.status(),
+            is_paused: self.is_paused(),
+            queue_depth: self.queue.len(),
+            queue_max: self.queue.max(),
+            breaker: self.circuit.as_ref().map(|circuit| circuit.state(Instant::now())),
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! One attempt: on an instance that is alive, within its time, through the layers around it.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use actix::{Actor, Context};
+use tokio::time::timeout;
+
+use crate::chain::Parcel;
+use crate::context::Scope;
+use crate::crew::Turn;
+use crate::envelope::Envelope;
+use crate::error::{ErrorKind, HandlerError, HandlerResult};
+use crate::instance::Life;
+use crate::layer::breaker::Verdict;
+use crate::layer::{LayerFuture, Next};
+use crate::supervisor::End;
+use crate::work::gates::verdict_on;
+use crate::work::{Feed, SendError, Work, caught};
+
+impl<A: Actor<Context = Context<A>>> Work<A> {
+    /// One attempt, which is counted when the handler is called.
+    pub(crate) async fn attempt(
+        &self,
+        parcel: &Parcel,
+        attempts: &Cell<u32>,
+    ) -> HandlerResult<Vec<Envelope>> {
+        let admitted = async {
+            let turn = self.crew.turn().await.ok_or_else(HandlerError::unavailable)?;
+            let life = turn.instance().life().await.ok_or_else(HandlerError::unavailable)?;
+            let room = match &self.seat.policy.bulkhead {
+                None => None,
+                Some(bulkhead) => {
+                    Some(bulkhead.enter().await.ok_or_else(HandlerError::bulkhead_full)?)
+                }
+            };
+            Ok((turn, life, room))
+        };
+        let left = parcel.envelope.metadata().remaining();
+        let admitted = within(left, admitted).await;
+        let (turn, life, _room) = admitted.unwrap_or_else(|| Err(HandlerError::deadline()))?;
+        let pass = self.pass_breaker(parcel).await?;
+
+        attempts.set(attempts.get() + 1);
+        let left = parcel.envelope.metadata().remaining();
+        let limit = self.seat.rules.timeout;
+        let result = self.call(parcel, turn, &life, attempts.get()).await;
+        pass.settle(match &result {
+            Ok(_) => Verdict::Success,
+            // A requester who leaves early says nothing about the handler.
+            Err(error) if error.kind() == ErrorKind::Deadline => match left {
+                Some(left) if left * 2 < limit => Verdict::Neutral,
+                _ => Verdict::Failure,
+            },
+            Err(error) => verdict_on(error),
+        });
+        result
+    }
+
+    async fn call(
+        &self,
+        parcel: &Parcel,
+        turn: Turn<A>,
+        life: &Life<A>,
+        attempt: u32,
+    ) -> HandlerResult<Vec<Envelope>> {
+        let (router, seat) = (&self.router, &self.seat);
+        let feed = self.feed(parcel).ok_or_else(HandlerError::unavailable)?;
+        let scope = Scope::new(router, &seat.domain, &seat.handler, attempt);
+        let send = || async {
+            let sending = (feed.send)(&life.addr, parcel.envelope.clone(), Arc::clone(&scope));
+            sending.await.map_err(|error| Self::judge(life, error))
+        };
+        let layers = &seat.policy.around_attempt;
+        let called = async {
+            if layers.is_empty() {
+                send().await
+            } else {
+                let inbound = self.inbound(parcel, attempt);
+                let inmost = || -> LayerFuture<'_> { Box::pin(send()) };
+                caught(Next { inbound: &inbound, rest: layers, inmost: &inmost }.run()).await
+            }
+        };
+        let (left, limit) = (parcel.envelope.metadata().remaining(), seat.rules.timeout);
+        let result = timeout(left.map_or(limit, |left| left.min(limit)), called).await;
+        let outputs = scope.seal();
+        match result {
+            Ok(result) => result.map(|()| outputs),
+            Err(_) => {
+                if seat.rules.blocking.is_some() {
+                    // A thread that computes cannot be interrupted: its turn ends when it is free.
+                    actix_rt::spawn(async move { turn.instance().thread_is_free().await });
+                }
+                match left {
+                    Some(left) if left <= limit => Err(HandlerError::deadline()),
+                    _ => Err(HandlerError::timeout(limit)),
+                }
+            }
+        }
+    }
+
+    /// Lets the handler's fallback answer, within the time of one attempt.
+    pub(crate) async fn fall_back(
+        &self,
+        parcel: &Parcel,
+        error: HandlerError,
+        attempts: &Cell<u32>,
+    ) -> HandlerResult<Vec<Envelope>> {
+        let Some(fallback) = self.feed(parcel).and_then(|feed| feed.fallback.as_ref()) else {
+            return Err(error);
+        };
+        let (router, seat) = (&self.router, &self.seat);
+        let scope = Scope::new(router, &seat.domain, &seat.handler, attempts.get());
+        let work = fallback(parcel.envelope.clone(), Arc::clone(&scope), error.clone());
+        let result = within(Some(seat.rules.timeout), caught(work)).await;
+        let outputs = scope.seal();
+        match result {
+            Some(Ok(())) => {
+                seat.counters.fallbacks.fetch_add(1, Relaxed);
+                Ok(outputs)
+            }
+            Some(Err(worse))
+                if worse.kind() == ErrorKind::Panic && error.kind() != worse.kind() =>
+            {
+                tracing::error!(handler = %seat.handler, error = %worse, "fallback panicked");
+                Err(error)
+            }
+            Some(Err(final_error)) => Err(final_error),
+            None => Err(error),
+        }
+    }
+
+    fn feed(&self, parcel: &Parcel) -> Option<&Feed<A>> {
+        self.feeds.iter().find(|feed| feed.takes(parcel.envelope.name()))
+    }
+
+    /// Turns a failed message into an error, and condemns the life in which something panicked.
+    fn judge(life: &Life<A>, error: SendError) -> HandlerError {
+        match error {
+            SendError::Handler(error) => {
+                if error.kind() == ErrorKind::Panic {
+                    life.condemn(error.message().to_owned());
+                }
+                error
+            }
+            SendError::Lost => match life.end() {
+                Some(End::Panicked(panic)) => HandlerError::panic(panic.clone()),
+                Some(End::Stopped | End::Retired) => {
+                    HandlerError::panic("the actor stopped before it answered")
+                }
+                None => {
+                    let panic = "the handler's future ended without an answer: it panicked";
+                    life.condemn(panic.to_owned());
+                    HandlerError::panic(panic)
+                }
+            },
+        }
+    }
+}
+
+/// The result, unless the time is over first.
+async fn within<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
+    match limit {
+        None => Some(work.await),
+        Some(limit) => timeout(limit, work).await.ok(),
+    }
+}

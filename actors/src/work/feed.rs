@@ -1,0 +1,134 @@
+//! How the events of one type reach an actor, and what is done in its place when it cannot.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use actix::{Actor, Addr, Context, Handler, MailboxError};
+use parking_lot::Mutex;
+
+use crate::context::{EventContext, Scope};
+use crate::envelope::Envelope;
+use crate::error::{HandlerError, HandlerResult};
+use crate::event::{Event, EventType};
+use crate::handler::{Delivery, EventHandler, Input};
+use crate::output::Output;
+use crate::pattern::Pattern;
+
+/// How events of one type, or of all names that match a pattern, reach an actor of type `A`.
+pub(crate) struct Feed<A: Actor> {
+    pub(crate) takes: Takes,
+    pub(crate) send: fn(&Addr<A>, Envelope, Arc<Scope>) -> Sending,
+    pub(crate) fallback: Option<Arc<Fallback>>,
+}
+
+/// Which events a feed takes.
+#[derive(Clone)]
+pub(crate) enum Takes {
+    Events(EventType),
+    Matching(Pattern),
+}
+
+pub(crate) type Sending = Pin<Box<dyn Future<Output = Result<(), SendError>>>>;
+
+/// Answers in the handler's place: from the event, the scope of the outputs and the error.
+pub(crate) type Fallback = dyn Fn(Envelope, Arc<Scope>, HandlerError) -> FallingBack + Send + Sync;
+
+pub(crate) type FallingBack = Pin<Box<dyn Future<Output = HandlerResult<()>>>>;
+
+/// Why a message brought no success.
+pub(crate) enum SendError {
+    Handler(HandlerError),
+    /// The actor did not answer: it ended, or dropped the answer.
+    Lost,
+}
+
+impl<A: Actor<Context = Context<A>>> Feed<A> {
+    pub(crate) fn of<E: Event, O: Output>() -> Self
+    where
+        A: Handler<Delivery<E, O>>,
+    {
+        Self::new::<E, O>(Takes::Events(EventType::of::<E>()))
+    }
+
+    pub(crate) fn matching<O: Output>(pattern: Pattern) -> Self
+    where
+        A: Handler<Delivery<Envelope, O>>,
+    {
+        Self::new::<Envelope, O>(Takes::Matching(pattern))
+    }
+
+    fn new<I: Input, O: Output>(takes: Takes) -> Self
+    where
+        A: Handler<Delivery<I, O>>,
+    {
+        let send = |addr: &Addr<A>, envelope, scope| -> Sending {
+            Box::pin(send::<A, I, O>(addr.clone(), envelope, scope))
+        };
+        Self { takes, send, fallback: None }
+    }
+
+    /// Answers by this function when the actor could not.
+    pub(crate) fn fall_back_to<I: Input, O: Output>(
+        &mut self,
+        fallback: impl AsyncFn(&I, HandlerError, &EventContext) -> HandlerResult<O>
+        + Send
+        + Sync
+        + 'static,
+    ) {
+        let fallback = Arc::new(fallback);
+        self.fallback = Some(Arc::new(move |envelope, scope, error| {
+            let fallback = Arc::clone(&fallback);
+            Box::pin(async move {
+                let Some(event) = I::of(&envelope) else { return Err(error) };
+                let ctx = EventContext::new(envelope, scope);
+                fallback(&event, error, &ctx).await?.publish(&ctx);
+                Ok(())
+            })
+        }));
+    }
+
+    /// Answers by the handler's own fallback, of a clone.
+    pub(crate) fn fall_back_to_handler<H: EventHandler>(&mut self, prototype: H) {
+        // Behind a lock, because a handler need not be `Sync`.
+        let prototype = Mutex::new(prototype);
+        self.fallback = Some(Arc::new(move |envelope, scope, error| {
+            let handler = prototype.lock().clone();
+            Box::pin(async move {
+                let Some(event) = H::Input::of(&envelope) else { return Err(error) };
+                let ctx = EventContext::new(envelope, scope);
+                handler.fallback(&event, error, &ctx).await?.publish(&ctx);
+                Ok(())
+            })
+        }));
+    }
+
+    pub(crate) fn takes(&self, name: &str) -> bool {
+        match &self.takes {
+            Takes::Events(event) => event.name == name,
+            Takes::Matching(pattern) => pattern.matches(name),
+        }
+    }
+}
+
+async fn send<A, I, O>(
+    addr: Addr<A>,
+    envelope: Envelope,
+    scope: Arc<Scope>,
+) -> Result<(), SendError>
+where
+    A: Actor<Context = Context<A>> + Handler<Delivery<I, O>>,
+    I: Input,
+    O: Output,
+{
+    // The router has checked the type under this name.
+    let event = I::of(&envelope).ok_or(SendError::Lost)?;
+    let ctx = EventContext::new(envelope.clone(), Arc::clone(&scope));
+    match addr.send(Delivery::<I, O>::new(event, ctx)).await {
+        Ok(Ok(output)) => {
+            output.publish(&EventContext::new(envelope, scope));
+            Ok(())
+        }
+        Ok(Err(error)) => Err(SendError::Handler(error)),
+        Err(MailboxError::Closed | MailboxError::Timeout) => Err(SendError::Lost),
+    }
+}
