@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
@@ -13,8 +14,8 @@ use serde_json::Value;
 /// The response header that carries the trace id.
 pub(super) const TRACE_ID: header::HeaderName = header::HeaderName::from_static("x-trace-id");
 
-/// Seconds after which a client may try again what was refused for want of room.
-const RETRY_AFTER: &str = "1";
+/// When a client may try again, at the earliest.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What a client is told when something went wrong: a problem document as in RFC 9457.
 ///
@@ -24,11 +25,14 @@ const RETRY_AFTER: &str = "1";
 /// | a handler's attempts are used up, it panicked or snoozes | 500 |
 /// | a handler or the whole request took too long | 504 |
 /// | nobody handles the event | 501 |
-/// | a queue is full, a handler is down, the runtime stops | 503 |
+/// | a handler's rate limit refuses the event | 429 |
+/// | a queue or a bulkhead is full, a breaker is open, a handler is down, the runtime stops | 503 |
+/// | the event, or one of its key, was handled before | 409 |
 /// | any other error of the bus, which is a mistake in the program | 500 |
 ///
 /// Only the text of a rejection, and of what the edge itself finds wrong, is told; of every other
-/// error the code and the trace id. 401 comes with `WWW-Authenticate`, 503 with `Retry-After`.
+/// error the code and the trace id. 401 comes with `WWW-Authenticate`, 429 and 503 with
+/// `Retry-After`, in seconds: what the policy knows, else 1.
 ///
 /// An actix-web handler of the application's own gives errors the same shape by returning one:
 ///
@@ -53,6 +57,7 @@ struct Parts {
     errors: Vec<FieldError>,
     details: Option<Value>,
     trace_id: Option<TraceId>,
+    retry_after: Option<Duration>,
 }
 
 /// What is wrong with one field of an event.
@@ -101,6 +106,7 @@ impl Problem {
             errors: Vec::new(),
             details: None,
             trace_id: None,
+            retry_after: None,
         }))
     }
 
@@ -187,8 +193,11 @@ impl ResponseError for Problem {
         if self.0.status == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
-        if self.0.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.insert_header((header::RETRY_AFTER, RETRY_AFTER));
+        let is_busy = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
+        if is_busy.contains(&self.0.status) {
+            let after = self.0.retry_after.unwrap_or_default().max(RETRY_AFTER);
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            response.insert_header((header::RETRY_AFTER, seconds));
         }
         if let Some(trace_id) = self.0.trace_id {
             response.insert_header((TRACE_ID, trace_id.to_string()));
@@ -222,9 +231,9 @@ impl From<&RequestError> for Problem {
         let mut problem = Self::new(status, error.code().to_owned())
             .internal(error.to_string())
             .trace_id(error.trace_id());
-        if let RequestError::Handler { error, .. } = error
-            && error.is_public()
-        {
+        let RequestError::Handler { error, .. } = error else { return problem };
+        problem.0.retry_after = error.retry_after();
+        if error.is_public() {
             problem.0.detail = Some(error.message().to_owned());
             problem.0.details = error.error_details().cloned();
         }
@@ -260,7 +269,13 @@ fn status_of_handler(kind: ErrorKind) -> StatusCode {
         ErrorKind::Reject(Rejection::Conflict) => StatusCode::CONFLICT,
         ErrorKind::Reject(Rejection::Forbidden) => StatusCode::FORBIDDEN,
         ErrorKind::Reject(Rejection::Unauthorized) => StatusCode::UNAUTHORIZED,
-        ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        ErrorKind::Timeout | ErrorKind::Deadline => StatusCode::GATEWAY_TIMEOUT,
+        ErrorKind::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::BreakerOpen(_)
+        | ErrorKind::BulkheadFull
+        | ErrorKind::Expired
+        | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Duplicate => StatusCode::CONFLICT,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

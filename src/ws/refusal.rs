@@ -24,7 +24,10 @@ pub(super) struct BadPayload {
 }
 
 impl Refusal {
-    pub(super) fn new(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+    pub(super) fn new(
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self { code: code.into(), message: message.into(), details: None }
     }
 
@@ -61,7 +64,12 @@ impl Refusal {
                 message: error.message().to_owned().into(),
                 details: error.error_details().cloned(),
             }
-        } else if error.kind() == ErrorKind::Timeout {
+        } else if let Some(after) = error.retry_after() {
+            Self {
+                details: Some(json!({ "retry_after_ms": after.as_millis() })),
+                ..Self::new(error.error_code().to_owned(), "too much at once, try again later")
+            }
+        } else if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Deadline) {
             Self::new("timeout", "the event was not handled in time")
         } else {
             Self::internal(error.error_code())

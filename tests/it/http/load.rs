@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use callboard::http::{Route, Routes};
 use callboard::settings::ServerSettings;
-use callboard::{Domain, EventHandler, Overflow, Policy, Runtime, millis};
+use callboard::{
+    Breaker, Domain, EventHandler, HandlerError, Overflow, Policy, RateLimit, Runtime, millis, secs,
+};
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
@@ -97,6 +99,36 @@ async fn a_full_queue_is_503_with_retry_after_and_at_once() {
         assert_eq!(filled.await, [200, 200]);
         server.post("/work", &json!({ "id": 4 })).await.ok(200);
     }
+}
+
+/// parity: W20
+#[actix_web::test]
+async fn over_the_rate_limit_is_429_and_says_when_to_come_again() {
+    let gate = Gate::shut();
+    gate.open();
+    let limit = RateLimit::new(1, secs(90)).refusing();
+    let domain = Domain::new("work").handler(gate.worker(Policy::default().rate_limit(limit)));
+    let routes = Routes::new().post::<Work>("/work");
+    let server = Server::start(domain, routes).await;
+    server.post("/work", &json!({ "id": 1 })).await.ok(200);
+    let answer = server.post("/work", &json!({ "id": 2 })).await;
+    answer.problem(429, "rate_limited");
+    assert!((80..=90).contains(&answer.header("retry-after").parse().unwrap()));
+}
+
+/// parity: W20
+#[actix_web::test]
+async fn an_open_breaker_is_503_and_says_when_to_come_again() {
+    let breaker = Breaker::consecutive(1).open_for(secs(90));
+    let failing = by_policy(Policy::default().breaker(breaker), |_: Work, _| async {
+        Err::<Worked, _>(HandlerError::retry("it is broken"))
+    });
+    let routes = Routes::new().post::<Work>("/work");
+    let server = Server::start(Domain::new("work").handler(failing), routes).await;
+    server.post("/work", &json!({ "id": 1 })).await.problem(500, "handler_error");
+    let answer = server.post("/work", &json!({ "id": 2 })).await;
+    answer.problem(503, "breaker_open");
+    assert!((80..=90).contains(&answer.header("retry-after").parse().unwrap()));
 }
 
 #[actix_web::test]
