@@ -93,7 +93,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         "{} handled, {} failed, {} restarts",
         metrics.processed, metrics.errors, metrics.restarts
     );
-    for letter in runtime.dead_letters() {
+    for letter in runtime.dead_letters().all().await? {
         println!(
             "dead letter: {} for {}, {}",
             letter.envelope.name(),

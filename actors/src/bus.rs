@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix::{Actor, Addr, Context};
 
-use crate::dead_letter::DeadLetter;
+use crate::dead_letters::DeadLetters;
 use crate::domain::Domain;
 use crate::error::PublishError;
 use crate::event::{Event, Replies, TraceId};
@@ -123,11 +123,10 @@ impl Bus {
 
     /// The counters of the runtime and of each handler.
     pub fn metrics(&self) -> MetricsSnapshot {
-        let seats = self.router.table();
-        let handlers = seats.seats().iter();
-        self.router
-            .totals
-            .snapshot(handlers.map(|seat| (seat.handler.to_string(), seat.metrics())).collect())
+        let (table, router) = (self.router.table(), &self.router);
+        let handlers = table.seats().iter();
+        let handlers = handlers.map(|seat| (seat.handler.to_string(), seat.metrics())).collect();
+        router.totals.snapshot(router.dead.store().count(), handlers)
     }
 
     /// The newest deliveries that match, oldest first.
@@ -135,9 +134,9 @@ impl Bus {
         self.router.event_log.recent(query)
     }
 
-    /// The dead letters, oldest first.
-    pub fn dead_letters(&self) -> Vec<DeadLetter> {
-        self.router.dead_letters.list()
+    /// What nobody could handle: to be read, edited, replayed, discarded.
+    pub fn dead_letters(&self) -> DeadLetters {
+        DeadLetters::new(Arc::clone(&self.router))
     }
 
     /// Whether every handler takes events, and since when the runtime runs.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::dead_letter::Replay;
 use crate::envelope::Envelope;
 use crate::error::{HandlerError, RequestError};
 use crate::event::TraceId;
@@ -99,6 +100,8 @@ pub(crate) struct Parcel {
     pub(crate) rank: Option<usize>,
     /// When it is too old for the handler that it was delivered to.
     pub(crate) expires_at: Option<Instant>,
+    /// Set when it is a dead letter that is delivered once more.
+    pub(crate) replay: Option<Arc<Replay>>,
 }
 
 impl Keyed for Parcel {
@@ -110,7 +113,12 @@ impl Keyed for Parcel {
 impl Parcel {
     pub(crate) fn new(envelope: Envelope, chain: Option<Arc<Chain>>) -> Self {
         let expires_at = envelope.expires_at();
-        Self { envelope, chain, rank: None, expires_at }
+        Self { envelope, chain, rank: None, expires_at, replay: None }
+    }
+
+    /// A dead letter that is delivered once more, whatever its age.
+    pub(crate) fn replayed(envelope: Envelope, replay: Arc<Replay>) -> Self {
+        Self { envelope, chain: None, rank: None, expires_at: None, replay: Some(replay) }
     }
 
     pub(crate) fn fail(&self, error: RequestError) -> bool {

@@ -76,6 +76,10 @@ impl Clock {
 
 /// Writes a time as RFC 3339 in UTC with milliseconds, for serde's `serialize_with`.
 pub(crate) fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    let time: DateTime<Utc> = (*time).into();
-    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
+    serializer.serialize_str(&to_rfc3339(*time))
+}
+
+/// The time as RFC 3339 in UTC with milliseconds.
+pub(crate) fn to_rfc3339(time: SystemTime) -> String {
+    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true)
 }

@@ -102,11 +102,22 @@ pub(crate) struct Label {
 /// Any event, with its type erased.
 pub(crate) trait Payload: Any + Send + Sync {
     fn to_json(&self) -> Result<Value, serde_json::Error>;
+
+    /// Another event of the same type, with its key.
+    fn decode(&self, payload: Value) -> Result<Decoded, serde_json::Error>;
 }
+
+type Decoded = (Arc<dyn Payload>, Option<Box<str>>);
 
 impl<E: Event> Payload for E {
     fn to_json(&self) -> Result<Value, serde_json::Error> {
         serde_json::to_value(self)
+    }
+
+    fn decode(&self, payload: Value) -> Result<Decoded, serde_json::Error> {
+        let event: Self = serde_json::from_value(payload)?;
+        let key = event.key().map(Into::into);
+        Ok((Arc::new(event), key))
     }
 }
 
@@ -208,6 +219,20 @@ impl Envelope {
     /// When the event's own `Serialize` fails.
     pub fn to_json(&self) -> Result<Value, serde_json::Error> {
         self.inner.payload.to_json()
+    }
+
+    /// The same envelope around another payload of the same type.
+    pub(crate) fn with_payload(&self, payload: Value) -> Result<Self, serde_json::Error> {
+        let inner = &self.inner;
+        let (payload, key) = inner.payload.decode(payload)?;
+        let inner = Inner {
+            payload,
+            key,
+            metadata: Arc::clone(&inner.metadata),
+            source: Arc::clone(&inner.source),
+            ..**inner
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     pub(crate) fn type_id(&self) -> TypeId {

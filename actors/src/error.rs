@@ -52,6 +52,7 @@ pub struct HandlerError {
 /// | `BulkheadFull` | no | yes | unless a requester was told | the code |
 /// | `Expired` | no | no | no, counted as `expired` | the code |
 /// | `Duplicate` | no | no | no, counted as `duplicates` | the code |
+/// | `Parked` | no | no | unless a requester was told | the code |
 /// | `Unavailable` | no | no | yes | the code |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -81,6 +82,8 @@ pub enum ErrorKind {
     Expired,
     /// The handler has handled this event, or one of the same key, before.
     Duplicate,
+    /// An earlier event of its key is a dead letter, and the handler keeps the order.
+    Parked,
     /// The handler is down, or ended.
     Unavailable,
 }
@@ -173,6 +176,11 @@ impl HandlerError {
         Self::new(ErrorKind::Duplicate, "duplicate", "the event was handled before")
     }
 
+    pub(crate) fn parked() -> Self {
+        let message = "an earlier event of its key is a dead letter";
+        Self::new(ErrorKind::Parked, "parked", message)
+    }
+
     pub(crate) fn unavailable() -> Self {
         Self::new(ErrorKind::Unavailable, "unavailable", "the handler takes no events")
     }
@@ -241,6 +249,7 @@ impl HandlerError {
                 | ErrorKind::BulkheadFull
                 | ErrorKind::Expired
                 | ErrorKind::Duplicate
+                | ErrorKind::Parked
                 | ErrorKind::Unavailable
         )
     }

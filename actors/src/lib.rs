@@ -19,6 +19,11 @@ mod envelope;
 pub use envelope::{Envelope, Identity, Metadata};
 mod phase;
 mod queue;
+mod dead_letter;
+pub use dead_letter::{
+    BadDeadLetterId, DeadLetter, DeadLetterId, DeadLetterQuery, DeadLetterStore,
+    DeadLetterStoreError, DeadReason, StoreFuture,
+};
 mod chain;
 mod layer;
 pub use layer::breaker::{Breaker, CircuitState, Trip, WhenOpen};
@@ -34,12 +39,12 @@ mod metrics;
 pub use metrics::{HandlerMetrics, HandlerStatus, LastError, MetricsSnapshot};
 mod event_log;
 pub use event_log::{EventQuery, EventRecord};
-mod dead_letter;
-pub use dead_letter::{DeadLetter, DeadReason};
 mod seat;
 mod table;
 mod live;
 mod router;
+mod dead_letters;
+pub use dead_letters::{DeadLetterError, DeadLetters, ReplayReport};
 mod handle;
 pub use handle::{BadRateLimit, HandlerHandle};
 mod publish;

@@ -102,6 +102,10 @@ pub struct MetricsSnapshot {
     pub requested: u64,
     /// Deliveries that ended as dead letters.
     pub dead_lettered: u64,
+    /// Dead letters that there are now.
+    pub dead_letters: usize,
+    /// Dead letters that had to make room for newer ones.
+    pub dead_letters_lost: u64,
     /// By handler name.
     pub handlers: BTreeMap<String, HandlerMetrics>,
 }
@@ -113,15 +117,22 @@ pub(crate) struct Totals {
     pub(crate) unheard: AtomicU64,
     pub(crate) requested: AtomicU64,
     pub(crate) dead_lettered: AtomicU64,
+    pub(crate) dead_letters_lost: AtomicU64,
 }
 
 impl Totals {
-    pub(crate) fn snapshot(&self, handlers: BTreeMap<String, HandlerMetrics>) -> MetricsSnapshot {
+    pub(crate) fn snapshot(
+        &self,
+        dead_letters: usize,
+        handlers: BTreeMap<String, HandlerMetrics>,
+    ) -> MetricsSnapshot {
         MetricsSnapshot {
             published: self.published.load(Relaxed),
             unheard: self.unheard.load(Relaxed),
             requested: self.requested.load(Relaxed),
             dead_lettered: self.dead_lettered.load(Relaxed),
+            dead_letters,
+            dead_letters_lost: self.dead_letters_lost.load(Relaxed),
             handlers,
         }
     }

@@ -12,9 +12,9 @@ use tokio::time::{Instant, timeout};
 
 use crate::chain::Parcel;
 use crate::clock::{Clock, secs};
-use crate::dead_letter::{DeadLetter, DeadLetters, DeadReason};
-use crate::envelope::{Envelope, Label};
-use crate::error::{HandlerError, PublishError, RequestError};
+use crate::dead_letter::{Keeper, KeeperPlan};
+use crate::envelope::Envelope;
+use crate::error::{PublishError, RequestError};
 use crate::event_log::{EventLog, EventRecord};
 use crate::live::{Live, LiveGuard};
 use crate::metrics::Totals;
@@ -23,6 +23,8 @@ use crate::policy::Overflow;
 use crate::queue::{Closed, Room};
 use crate::seat::Seat;
 use crate::table::{Chosen, Place, Route, Table};
+
+mod bury;
 
 /// Limits and defaults of one runtime.
 #[derive(Clone, Debug)]
@@ -57,7 +59,7 @@ pub(crate) struct Router {
     pub(crate) phase: Arc<PhaseCell>,
     pub(crate) totals: Totals,
     pub(crate) event_log: EventLog,
-    pub(crate) dead_letters: DeadLetters,
+    pub(crate) dead: Arc<Keeper>,
     pub(crate) live: Live,
     /// One permit for each schedule that may be added.
     pub(crate) schedules: Arc<Semaphore>,
@@ -78,13 +80,13 @@ pub(crate) enum Origin {
 pub(crate) type Tap = Option<Box<dyn Fn(&Envelope) + Send + Sync>>;
 
 impl Router {
-    pub(crate) fn new(limits: Limits, seed: Option<u64>, tap: Tap) -> Self {
+    pub(crate) fn new(limits: Limits, seed: Option<u64>, tap: Tap, dead: KeeperPlan) -> Self {
         Self {
             clock: Clock::new(seed),
             phase: Arc::default(),
             totals: Totals::default(),
             event_log: EventLog::new(limits.event_log_max),
-            dead_letters: DeadLetters::new(limits.dead_letters_max),
+            dead: Arc::new(Keeper::new(dead, limits.dead_letters_max)),
             live: Live::default(),
             schedules: Arc::new(Semaphore::new(limits.schedules_max)),
             tap,
@@ -187,6 +189,21 @@ impl Router {
         true
     }
 
+    /// Puts a dead letter into its handler's queue once more; false when that takes no events.
+    pub(crate) async fn redeliver(&self, parcel: Parcel, handler: &str) -> bool {
+        let table = self.table();
+        let seat = table.seats().iter().find(|seat| *seat.handler == *handler);
+        let Some(seat) = seat.filter(|seat| self.is_running() && seat.takes_events()) else {
+            return false;
+        };
+        let guard = LiveGuard::begin(&self.live);
+        let is_accepted = seat.queue.push(parcel).await.is_ok();
+        if is_accepted {
+            guard.hand_over();
+        }
+        is_accepted
+    }
+
     fn route(&self, envelope: &Envelope) -> Option<Arc<Route>> {
         self.table.load().route(envelope.name())
     }
@@ -202,106 +219,6 @@ impl Router {
             self.unheard(&parcel.envelope);
         }
         places
-    }
-
-    /// Keeps an event that a handler did not handle.
-    pub(crate) fn bury(&self, parcel: &Parcel, handler: &str, reason: DeadReason, attempts: u32) {
-        self.totals.dead_lettered.fetch_add(1, Ordering::Relaxed);
-        let envelope = parcel.envelope.clone();
-        tracing::warn!(
-            handler, event = envelope.name(), trace_id = %envelope.trace_id(),
-            attempts, %reason, "dead letter"
-        );
-        let (handler, at) = (handler.to_owned(), self.clock.now());
-        let letter = DeadLetter { envelope, handler, reason, attempts, at };
-        if let Some(lost) = self.dead_letters.push(letter) {
-            tracing::error!(
-                handler = lost.handler, event = lost.envelope.name(),
-                trace_id = %lost.envelope.trace_id(), "dead letter discarded, their ring is full"
-            );
-        }
-    }
-
-    /// A handler that takes no events got one: it is dead, unless the runtime has stopped.
-    pub(crate) fn bury_unavailable(
-        &self,
-        parcel: &Parcel,
-        seat: &Seat,
-    ) -> Result<(), PublishError> {
-        let (event, trace_id) = (parcel.envelope.name(), parcel.envelope.trace_id());
-        if self.phase.get() == Phase::Stopped {
-            return Err(PublishError::Shutdown { event });
-        }
-        let handler = seat.handler.to_string();
-        parcel.fail(RequestError::Unavailable { event, handler, trace_id });
-        self.bury(parcel, &seat.handler, DeadReason::Unavailable, 0);
-        let error = HandlerError::retry("the handler takes no events").code("unavailable");
-        self.announce(parcel, &seat.handler, &error);
-        Ok(())
-    }
-
-    /// A chain's event found no room in time.
-    fn bury_full(&self, parcel: &Parcel, seat: &Seat) {
-        fail_full(parcel, seat);
-        self.bury(parcel, &seat.handler, DeadReason::Full, 0);
-        let error = HandlerError::retry("the handler's queue is full").code("full");
-        self.announce(parcel, &seat.handler, &error);
-    }
-
-    /// A handler's predicate panicked on an event.
-    fn bury_unwanted(&self, parcel: &Parcel, seat: &Seat, panic: &str) {
-        let handler = &*seat.handler;
-        tracing::error!(
-            handler, event = parcel.envelope.name(), trace_id = %parcel.envelope.trace_id(), panic,
-            "a predicate panicked"
-        );
-        let error = HandlerError::panic(panic);
-        parcel.fail_at(handler, &error);
-        self.bury(parcel, handler, DeadReason::Failed(error.clone()), 0);
-        self.announce(parcel, handler, &error);
-    }
-
-    /// Publishes the fact that an event was not even delivered. It waits for nothing: who has no
-    /// room for it gets a dead letter.
-    fn announce(&self, parcel: &Parcel, handler: &str, error: &HandlerError) {
-        let Some(fact) = self.error_fact(&parcel.envelope, handler, error, 0) else { return };
-        let parcel = Parcel::new(fact, parcel.chain.clone());
-        self.count_published(&parcel.envelope);
-        let route = self.route(&parcel.envelope);
-        for place in &*self.choose(route.as_deref(), &parcel) {
-            if !self.offer(place, &parcel).unwrap_or(true) {
-                self.bury(&parcel, &place.seat.handler, DeadReason::Full, 0);
-            }
-        }
-    }
-
-    /// The fact that a handler failed on an event, unless the event is such a fact itself. What
-    /// makes good for the failure has its own time: the requester's may be over.
-    pub(crate) fn error_fact(
-        &self,
-        envelope: &Envelope,
-        handler: &str,
-        error: &HandlerError,
-        attempts: u32,
-    ) -> Option<Envelope> {
-        let label = Label {
-            id: self.clock.event_id(),
-            metadata: envelope.metadata().without_deadline(),
-            causation_id: Some(envelope.id()),
-            source: handler.into(),
-            timestamp: self.clock.now(),
-            hops: envelope.hops() + 1,
-            expires_at: None,
-        };
-        envelope.error_fact(handler, error, attempts, label)
-    }
-
-    fn bury_refused(&self, parcel: &Parcel, refused: PublishError) {
-        parcel.fail(RequestError::not_accepted(refused.clone(), parcel.envelope.trace_id()));
-        let error = HandlerError::retry(refused.to_string()).code("refused");
-        let publisher = parcel.envelope.source();
-        self.bury(parcel, publisher, DeadReason::Refused(refused), 0);
-        self.announce(parcel, publisher, &error);
     }
 
     fn admit(&self, parcel: &Parcel, from: Origin) -> Result<(), PublishError> {

@@ -11,6 +11,7 @@ use actix::{Actor, Addr};
 use tokio::time::timeout;
 
 use crate::bus::Bus;
+use crate::dead_letter::{DeadLetter, DeadLetterStore, KeeperPlan};
 use crate::domain::Domain;
 use crate::event::EventType;
 use crate::event::{Event, Replies};
@@ -36,6 +37,7 @@ pub struct RuntimeBuilder {
     unheard: Unheard,
     seed: Option<u64>,
     tap: Tap,
+    dead: KeeperPlan,
 }
 
 /// A running runtime: a cheap handle, which dereferences to its [`Bus`]. Dropping it stops nothing.
@@ -195,6 +197,25 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Sets how long dead letters are kept. Default: until they have to make room.
+    pub fn dead_letters_ttl(mut self, age: Duration) -> Self {
+        self.dead.ttl = Some(age);
+        self
+    }
+
+    /// Keeps dead letters in this store instead of memory; it has its own limit.
+    pub fn dead_letter_store(mut self, store: impl DeadLetterStore) -> Self {
+        self.dead.store = Some(Box::new(store));
+        self
+    }
+
+    /// Calls `hook` for each new dead letter, where the delivery failed: it must be quick. There may
+    /// be several; one that panics is logged.
+    pub fn on_dead_letter(mut self, hook: impl Fn(&DeadLetter) + Send + Sync + 'static) -> Self {
+        self.dead.hooks.push(Box::new(hook));
+        self
+    }
+
     /// Sets how many schedules there may be. Default 1 024.
     pub fn schedules_max(mut self, schedules: usize) -> Self {
         self.limits.schedules_max = schedules;
@@ -234,13 +255,13 @@ impl RuntimeBuilder {
     /// Outside an actix system.
     pub async fn start(self) -> Result<Runtime, StartError> {
         let mut faults = self.faults();
-        let Self { domains, mut outside, mut limits, policy, unheard, seed, tap } = self;
+        let Self { domains, mut outside, mut limits, policy, unheard, seed, tap, dead } = self;
         limits.room_timeout = policy.clone().or(&Policy::built_in()).rules().timeout;
         for domain in &domains {
             outside.requests.extend(&domain.requests);
         }
         let schedules_max = limits.schedules_max;
-        let router = Arc::new(Router::new(limits, seed, tap));
+        let router = Arc::new(Router::new(limits, seed, tap, dead));
         let graph = Graph { handlers: Vec::new(), outside };
         let registry = Registry::new(Arc::clone(&router), graph, policy).start();
         let refused = !faults.is_empty();

@@ -84,13 +84,18 @@ impl TestBus {
     /// # Errors
     /// As for publishing.
     pub async fn publish_tracked<E: Event>(&self, event: E) -> Result<Tracked, PublishError> {
-        let (published, dead) = (self.record.lock().len(), self.dead_letters().len());
+        let (published, dead) = (self.record.lock().len(), self.letters().await.len());
         self.publish(event).await?;
         self.quiet().await;
         Ok(Tracked {
             envelopes: self.record.lock()[published..].to_vec(),
-            dead_letters: self.dead_letters().split_off(dead),
+            dead_letters: self.letters().await.split_off(dead),
         })
+    }
+
+    async fn letters(&self) -> Vec<DeadLetter> {
+        // The store of a test is in memory and does not fail.
+        self.runtime.dead_letters().all().await.unwrap_or_default()
     }
 
     /// Waits until nothing is queued or in work.

@@ -90,14 +90,28 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         let (started, attempts) = (Instant::now(), Cell::new(0));
         let outcome = self.handle(&parcel, &attempts).await;
         self.record(&parcel, started, outcome.as_ref().err(), attempts.get());
-        let error = match outcome {
-            Ok(outputs) => return self.publish(&parcel, outputs).await,
-            Err(error) => error,
+        let is_handled = match outcome {
+            Ok(outputs) => {
+                self.publish(&parcel, outputs).await;
+                true
+            }
+            Err(error) => {
+                let is_handled = error.kind() == ErrorKind::Duplicate;
+                self.end(&parcel, error, started, attempts.get()).await;
+                is_handled
+            }
         };
+        if let Some(replay) = &parcel.replay {
+            replay.settle(is_handled, self.router.clock.now()).await;
+        }
+    }
+
+    /// Says to all whom it concerns that the event was not handled.
+    async fn end(&self, parcel: &Parcel, error: HandlerError, started: Instant, attempts: u32) {
         match error.kind() {
-            ErrorKind::Decline => self.pass_on(&parcel).await,
+            ErrorKind::Decline => self.pass_on(parcel).await,
             // Refused only at shutdown, where each chain tells its requester when it is dropped.
-            ErrorKind::Unavailable => drop(self.router.bury_unavailable(&parcel, &self.seat)),
+            ErrorKind::Unavailable => drop(self.router.bury_unavailable(parcel, &self.seat)),
             ErrorKind::Expired | ErrorKind::Duplicate => {
                 parcel.fail_at(&self.seat.handler, &error);
             }
@@ -106,11 +120,11 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
                     chain.time_out();
                 }
                 let error = HandlerError::timeout(started.elapsed());
-                self.fail(&parcel, error, false, attempts.get()).await;
+                self.fail(parcel, error, false, attempts).await;
             }
             _ => {
                 let told = parcel.fail_at(&self.seat.handler, &error);
-                self.fail(&parcel, error, told, attempts.get()).await;
+                self.fail(parcel, error, told, attempts).await;
             }
         }
     }
@@ -119,6 +133,9 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
     async fn handle(&self, parcel: &Parcel, attempts: &Cell<u32>) -> HandlerResult<Vec<Envelope>> {
         if parcel.expires_at.is_some_and(|end| end <= Instant::now()) {
             return Err(HandlerError::expired());
+        }
+        if self.is_parked(parcel) {
+            return Err(HandlerError::parked());
         }
         let layers = &self.seat.policy.around_delivery;
         if layers.is_empty() {
@@ -134,6 +151,13 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         };
         caught(Next { inbound: &inbound, rest: layers, inmost: &inmost }.run()).await?;
         Ok(outputs.into_inner())
+    }
+
+    /// Whether a dead letter keeps the event from being handled before its time.
+    fn is_parked(&self, parcel: &Parcel) -> bool {
+        let key = parcel.envelope.key().filter(|_| self.seat.rules.parks_key);
+        parcel.replay.is_none()
+            && key.is_some_and(|key| self.router.dead.has_key(&self.seat.handler, key))
     }
 
     fn inbound(&self, parcel: &Parcel, attempt: u32) -> Inbound {

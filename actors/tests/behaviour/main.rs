@@ -4,6 +4,7 @@ mod play;
 
 mod blocking;
 mod context;
+mod dead_letters;
 mod graph;
 mod observe;
 mod outputs;
