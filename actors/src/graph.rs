@@ -121,8 +121,8 @@ impl Graph {
             // Who takes events of any kind and puts out none only looks on.
             let looks_on = |node: &Node| node.inputs.is_empty() && node.outputs.is_empty();
             let takes = |node: &&Node| node.takes(event) && !looks_on(node);
-            let takers: Vec<_> = self.handlers.iter().filter(takes).collect();
-            if takers.is_empty() {
+            let responders: Vec<_> = self.handlers.iter().filter(takes).collect();
+            if responders.is_empty() {
                 faults.push(StartFault::NoResponder { event });
             }
             let answers = |node: &&&Node| node.policy.priority.is_none() && node.puts_out(reply);
@@ -131,7 +131,7 @@ impl Graph {
             let counts = |node: &&&Node| {
                 node.policy.group.as_ref().is_none_or(|group| groups.insert(group.clone()))
             };
-            let rivals = takers.iter().filter(answers).filter(counts);
+            let rivals = responders.iter().filter(answers).filter(counts);
             let rivals: Vec<_> = rivals.map(|node| node.name.as_str()).collect();
             if rivals.len() > 1 {
                 let handlers = rivals.join(" and ");

@@ -103,7 +103,7 @@ pub struct Next<'a> {
     pub(crate) inmost: &'a (dyn Fn() -> LayerFuture<'a> + 'a),
 }
 
-impl<'a> Next<'a> {
+impl Next<'_> {
     /// Lets the delivery go on, and gives its outcome. A second call delivers once more.
     ///
     /// # Errors

@@ -169,7 +169,7 @@ impl Router {
         let mut reserved = reserve(places.iter().filter(refusing), parcel)?;
         for place in &*places {
             if let Some(room) = reserved.pop_if_of(&place.seat) {
-                self.put(&place.seat, place.address(&parcel), |parcel| room.push(parcel))?;
+                self.put(&place.seat, place.address(parcel), |parcel| room.push(parcel))?;
             } else {
                 self.offer(place, parcel)?;
             }

@@ -197,7 +197,6 @@ impl Table {
 }
 
 fn route(seats: &[Arc<Seat>], name: &str) -> Option<Arc<Route>> {
-    let takes = |seat: &&Arc<Seat>| seat.takes(name);
-    let takers: Vec<_> = seats.iter().filter(takes).collect();
-    (!takers.is_empty()).then(|| Arc::new(Route::new(&takers)))
+    let audience: Vec<_> = seats.iter().filter(|seat| seat.takes(name)).collect();
+    (!audience.is_empty()).then(|| Arc::new(Route::new(&audience)))
 }

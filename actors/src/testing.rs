@@ -84,7 +84,8 @@ impl TestBus {
     /// # Errors
     /// As for publishing.
     pub async fn publish_tracked<E: Event>(&self, event: E) -> Result<Tracked, PublishError> {
-        let (published, dead) = (self.record.lock().len(), self.letters().await.len());
+        let published = self.record.lock().len();
+        let dead = self.letters().await.len();
         self.publish(event).await?;
         self.quiet().await;
         Ok(Tracked {

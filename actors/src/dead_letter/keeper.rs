@@ -63,7 +63,9 @@ impl Keeper {
             *self.by_key.lock().entry(place).or_default() += 1;
         }
         let evicted = self.store.add(letter);
-        evicted.iter().for_each(|letter| self.forget(letter));
+        for letter in &evicted {
+            self.forget(letter);
+        }
         evicted
     }
 

@@ -86,18 +86,16 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         let (left, limit) = (parcel.envelope.metadata().remaining(), seat.rules.timeout);
         let result = timeout(left.map_or(limit, |left| left.min(limit)), called).await;
         let outputs = scope.seal();
-        match result {
-            Ok(result) => result.map(|()| outputs),
-            Err(_) => {
-                if seat.rules.blocking.is_some() {
-                    // A thread that computes cannot be interrupted: its turn ends when it is free.
-                    actix_rt::spawn(async move { turn.instance().thread_is_free().await });
-                }
-                match left {
-                    Some(left) if left <= limit => Err(HandlerError::deadline()),
-                    _ => Err(HandlerError::timeout(limit)),
-                }
-            }
+        if let Ok(result) = result {
+            return result.map(|()| outputs);
+        }
+        if seat.rules.blocking.is_some() {
+            // A thread that computes cannot be interrupted: its turn ends when it is free.
+            actix_rt::spawn(async move { turn.instance().thread_is_free().await });
+        }
+        match left {
+            Some(left) if left <= limit => Err(HandlerError::deadline()),
+            _ => Err(HandlerError::timeout(limit)),
         }
     }
 
