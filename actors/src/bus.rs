@@ -17,7 +17,7 @@ use crate::publish::{Address, Publish};
 use crate::registry::{Mount, Registry, Unmount};
 use crate::request::Request;
 use crate::router::Router;
-use crate::scheduler::{Scheduler, Scheduling};
+use crate::scheduler::{Schedule, ScheduleInfo, Scheduler, Schedules, Scheduling};
 use crate::seat::Seat;
 use crate::start_error::StartError;
 use crate::subscriber::Subscriber;
@@ -43,6 +43,7 @@ pub struct Bus {
     router: Arc<Router>,
     registry: Addr<Registry>,
     scheduler: Addr<Scheduler>,
+    schedules: Arc<Schedules>,
     source: Arc<str>,
 }
 
@@ -57,8 +58,9 @@ impl Bus {
         router: Arc<Router>,
         registry: Addr<Registry>,
         scheduler: Addr<Scheduler>,
+        list: Arc<Schedules>,
     ) -> Self {
-        Self { router, registry, scheduler, source: "bus".into() }
+        Self { router, registry, scheduler, schedules: list, source: "bus".into() }
     }
 
     /// The same bus for another publisher, whose name is written on what it publishes.
@@ -88,7 +90,19 @@ impl Bus {
     /// Publishes an event later, or again and again.
     pub fn schedule<E: Event>(&self, event: E) -> Scheduling<E> {
         let address = Address::outside(&self.router, &"scheduler".into());
-        Scheduling::new(event, address, self.scheduler.clone())
+        Scheduling::new(event, address, self.scheduler.clone(), Arc::clone(&self.schedules))
+    }
+
+    /// The schedules that have not ended, oldest first; none once the runtime was stopped.
+    pub fn schedules(&self) -> Vec<ScheduleInfo> {
+        self.schedules.all().iter().map(|entry| entry.info()).collect()
+    }
+
+    /// The oldest schedule of this name that has not ended. A name that was not set is the event's.
+    pub fn find_schedule(&self, name: &str) -> Option<Schedule> {
+        let mut all = self.schedules.all().into_iter();
+        let entry = all.find(|entry| entry.name() == name)?;
+        Some(Schedule::new(entry, Arc::clone(&self.schedules)))
     }
 
     /// A new trace id, for an edge that names a chain before it begins.

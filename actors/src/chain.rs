@@ -33,7 +33,12 @@ pub(crate) struct Chain {
     patience: Duration,
     slot: Mutex<Option<ReplyTo>>,
     phase: Arc<PhaseCell>,
+    /// Dropped with the chain, for who wants to know only when it has ended.
+    _until_end: Option<UntilEnd>,
 }
+
+/// Something that tells when it is dropped.
+pub(crate) type UntilEnd = Box<dyn Send + Sync>;
 
 /// What a chain is made from.
 pub(crate) struct ChainPlan {
@@ -46,9 +51,18 @@ pub(crate) struct ChainPlan {
 
 impl Chain {
     pub(crate) fn new(plan: ChainPlan, reply_to: ReplyTo) -> Arc<Self> {
+        Self::build(plan, Some(reply_to), None)
+    }
+
+    /// A chain that nobody waits for, so that no failure in it counts as told.
+    pub(crate) fn watched(plan: ChainPlan, until_end: UntilEnd) -> Arc<Self> {
+        Self::build(plan, None, Some(until_end))
+    }
+
+    fn build(plan: ChainPlan, reply_to: Option<ReplyTo>, until_end: Option<UntilEnd>) -> Arc<Self> {
         let ChainPlan { requested, wanted, trace_id, patience, phase } = plan;
-        let slot = Mutex::new(Some(reply_to));
-        Arc::new(Self { requested, wanted, trace_id, patience, slot, phase })
+        let slot = Mutex::new(reply_to);
+        Arc::new(Self { requested, wanted, trace_id, patience, slot, phase, _until_end: until_end })
     }
 
     /// Gives the event to the requester if it is the one that is waited for.

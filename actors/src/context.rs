@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
+use crate::clock::{Clock, Wall};
 use crate::dead_letter::KeeperPlan;
 use crate::envelope::{Envelope, Identity, Label, Metadata};
 use crate::event::{Event, EventId, Replies, TraceId};
@@ -63,7 +64,9 @@ impl EventContext {
     /// A context for the test of one handler, without a runtime: requests answer `NoHandler`, and
     /// what is published can be read with [`published`](Self::published).
     pub fn test() -> Self {
-        let router = Arc::new(Router::new(Limits::default(), None, None, KeeperPlan::default()));
+        let clock = Clock::new(None, Wall::default());
+        let dead = KeeperPlan::default();
+        let router = Arc::new(Router::new(Limits::default(), clock, None, dead));
         let (clock, source) = (&router.clock, Arc::from("test"));
         let id = clock.event_id();
         let metadata = Arc::new(Metadata {

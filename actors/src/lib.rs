@@ -72,7 +72,7 @@ mod graph;
 pub use graph::{Graph, Unheard};
 mod registry;
 mod scheduler;
-pub use scheduler::{Schedule, ScheduleError, Scheduling};
+pub use scheduler::{Missed, Ran, Schedule, ScheduleError, ScheduleInfo, Scheduling};
 mod bus;
 pub use bus::{Bus, Health, Subscription};
 mod runtime;

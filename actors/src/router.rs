@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use crate::chain::Parcel;
@@ -61,8 +60,6 @@ pub(crate) struct Router {
     pub(crate) event_log: EventLog,
     pub(crate) dead: Arc<Keeper>,
     pub(crate) live: Live,
-    /// One permit for each schedule that may be added.
-    pub(crate) schedules: Arc<Semaphore>,
     pub(crate) tap: Tap,
     table: ArcSwap<Table>,
 }
@@ -80,15 +77,14 @@ pub(crate) enum Origin {
 pub(crate) type Tap = Option<Box<dyn Fn(&Envelope) + Send + Sync>>;
 
 impl Router {
-    pub(crate) fn new(limits: Limits, seed: Option<u64>, tap: Tap, dead: KeeperPlan) -> Self {
+    pub(crate) fn new(limits: Limits, clock: Clock, tap: Tap, dead: KeeperPlan) -> Self {
         Self {
-            clock: Clock::new(seed),
+            clock,
             phase: Arc::default(),
             totals: Totals::default(),
             event_log: EventLog::new(limits.event_log_max),
             dead: Arc::new(Keeper::new(dead, limits.dead_letters_max)),
             live: Live::default(),
-            schedules: Arc::new(Semaphore::new(limits.schedules_max)),
             tap,
             table: ArcSwap::default(),
             limits,

@@ -6,11 +6,14 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+#[cfg(feature = "testing")]
+use std::time::SystemTime;
 
 use actix::{Actor, Addr};
 use tokio::time::timeout;
 
 use crate::bus::Bus;
+use crate::clock::{Clock, Wall};
 use crate::dead_letter::{DeadLetter, DeadLetterStore, KeeperPlan};
 use crate::domain::Domain;
 use crate::event::EventType;
@@ -20,7 +23,7 @@ use crate::phase::Phase;
 use crate::policy::Policy;
 use crate::registry::{GetGraph, Mount, Registry, StopDomains};
 use crate::router::{Limits, Router, Tap};
-use crate::scheduler::{Scheduler, StopSchedules};
+use crate::scheduler::{Scheduler, Schedules, StopSchedules};
 use crate::start_error::{StartError, StartFault};
 
 /// A runtime about to start: what is mounted, and its limits.
@@ -36,6 +39,7 @@ pub struct RuntimeBuilder {
     policy: Policy,
     unheard: Unheard,
     seed: Option<u64>,
+    wall: Wall,
     tap: Tap,
     dead: KeeperPlan,
 }
@@ -109,6 +113,12 @@ impl Runtime {
         // A registry that is gone has stopped every handler.
         let _ = self.registry.send(StopDomains).await;
         report
+    }
+
+    /// Sets the virtual wall clock.
+    #[cfg(feature = "testing")]
+    pub(crate) fn set_clock(&self, time: SystemTime) {
+        self.router.clock.set(time);
     }
 
     #[cfg(feature = "testing")]
@@ -240,6 +250,13 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Sets where the wall-clock time comes from.
+    #[cfg(feature = "testing")]
+    pub(crate) fn wall(mut self, wall: Wall) -> Self {
+        self.wall = wall;
+        self
+    }
+
     #[cfg(feature = "testing")]
     pub(crate) fn tap(mut self, tap: Tap) -> Self {
         self.tap = tap;
@@ -255,13 +272,14 @@ impl RuntimeBuilder {
     /// Outside an actix system.
     pub async fn start(self) -> Result<Runtime, StartError> {
         let mut faults = self.faults();
-        let Self { domains, mut outside, mut limits, policy, unheard, seed, tap, dead } = self;
+        let Self { domains, mut outside, mut limits, policy, unheard, seed, wall, tap, dead } =
+            self;
         limits.room_timeout = policy.clone().or(&Policy::built_in()).rules().timeout;
         for domain in &domains {
             outside.requests.extend(&domain.requests);
         }
         let schedules_max = limits.schedules_max;
-        let router = Arc::new(Router::new(limits, seed, tap, dead));
+        let router = Arc::new(Router::new(limits, Clock::new(seed, wall), tap, dead));
         let graph = Graph { handlers: Vec::new(), outside };
         let registry = Registry::new(Arc::clone(&router), graph, policy).start();
         let refused = !faults.is_empty();
@@ -272,8 +290,10 @@ impl RuntimeBuilder {
         if !faults.is_empty() {
             return Err(StartError { faults });
         }
-        let scheduler = Scheduler::new(schedules_max).start();
-        let bus = Bus::new(Arc::clone(&router), registry.clone(), scheduler.clone());
+        let list = Arc::new(Schedules::new(schedules_max));
+        let scheduler = Scheduler::new(Arc::clone(&list)).start();
+        let (seats, plans) = (registry.clone(), scheduler.clone());
+        let bus = Bus::new(Arc::clone(&router), seats, plans, list);
         Ok(Runtime { bus, router, registry, scheduler })
     }
 

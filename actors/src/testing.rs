@@ -3,11 +3,12 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
 use crate::bus::Bus;
+use crate::clock::Wall;
 use crate::dead_letter::DeadLetter;
 use crate::domain::Domain;
 use crate::envelope::Envelope;
@@ -52,6 +53,21 @@ impl TestBus {
         Self::start_with(builder).await
     }
 
+    /// Starts the domains, seeded, in virtual time; the wall clock begins at `time`.
+    ///
+    /// # Errors
+    /// All faults of the graph.
+    ///
+    /// # Panics
+    /// Outside an actix system.
+    pub async fn start_at(
+        time: SystemTime,
+        domains: impl IntoIterator<Item = Domain>,
+    ) -> Result<Self, StartError> {
+        let builder = domains.into_iter().fold(Runtime::new(), RuntimeBuilder::mount);
+        Self::begin(time, builder).await
+    }
+
     /// Starts a runtime with settings of its own, seeded, in virtual time.
     ///
     /// # Errors
@@ -60,6 +76,10 @@ impl TestBus {
     /// # Panics
     /// Outside an actix system.
     pub async fn start_with(builder: RuntimeBuilder) -> Result<Self, StartError> {
+        Self::begin(SystemTime::now(), builder).await
+    }
+
+    async fn begin(time: SystemTime, builder: RuntimeBuilder) -> Result<Self, StartError> {
         pause_time();
         let record = Arc::new(Mutex::new(Vec::new()));
         let write = Arc::clone(&record);
@@ -69,8 +89,14 @@ impl TestBus {
                 record.push(envelope.clone());
             }
         };
-        let runtime = builder.seed(0).tap(Some(Box::new(tap))).start().await?;
-        Ok(Self { runtime, record })
+        let builder = builder.seed(0).wall(Wall::virtual_from(time)).tap(Some(Box::new(tap)));
+        Ok(Self { runtime: builder.start().await?, record })
+    }
+
+    /// Sets the wall clock, as an administrator or a time server would. Timers take no notice; what
+    /// follows the wall clock, such as a cron schedule, does.
+    pub fn set_clock(&self, time: SystemTime) {
+        self.runtime.set_clock(time);
     }
 
     /// The runtime, for its graph and for stopping it.
@@ -88,10 +114,9 @@ impl TestBus {
         let dead = self.letters().await.len();
         self.publish(event).await?;
         self.quiet().await;
-        Ok(Tracked {
-            envelopes: self.record.lock()[published..].to_vec(),
-            dead_letters: self.letters().await.split_off(dead),
-        })
+        let dead_letters = self.letters().await.split_off(dead);
+        let envelopes = self.record.lock()[published..].to_vec();
+        Ok(Tracked { envelopes, dead_letters })
     }
 
     async fn letters(&self) -> Vec<DeadLetter> {

@@ -169,3 +169,15 @@ pub(crate) fn assert_took(begun: tokio::time::Instant, expected: std::time::Dura
     let late = took.checked_sub(expected);
     assert!(late.is_some_and(|late| late <= callboard_actors::millis(20)), "it took {took:?}");
 }
+
+/// The time that a text in RFC 3339 names.
+pub(crate) fn time(text: &str) -> std::time::SystemTime {
+    chrono::DateTime::parse_from_rfc3339(text).unwrap().into()
+}
+
+/// When each delivery so far ended, on the minute, in UTC.
+pub(crate) fn minutes(bus: &TestBus) -> Vec<String> {
+    let events = bus.events(&callboard_actors::EventQuery::default().limit(200));
+    let written = |time| chrono::DateTime::<chrono::Utc>::from(time).format("%m-%d %H:%M");
+    events.iter().map(|event| written(event.ts).to_string()).collect()
+}
