@@ -293,9 +293,8 @@ impl Policy {
         for (failure, attempts) in &self.attempts_for {
             entries.push(("attempts_for", format!("{failure:?}:{attempts}")));
         }
-        debug!(retry_delay, retry_delay_max, retry_jitter, retry_within, rate_limit);
-        plain!(bulkhead);
-        debug!(breaker, dedupe);
+        debug!(retry_delay, retry_delay_max, retry_jitter, retry_within);
+        plain!(rate_limit, bulkhead, breaker, dedupe);
         plain!(restart, restarts_max);
         debug!(restarts_within, restart_delay, restart_delay_max);
         plain!(blocking);

@@ -67,6 +67,22 @@ async fn event_routes_stand_beside_the_routes_of_an_existing_server() {
     server.wait().unwrap();
 }
 
+#[test]
+fn resilience_shows_breaker_fallback_rate_limit_and_replay() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = command("resilience", folder.path(), &[]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    for line in [
+        "    EUR: the old rate, because breaker_open",
+        "  rate 1.0842, fresh: true",
+        "  audit: ada, rate.quote at rate.Quoter: rate_limited",
+        "  handled 1, failed 0, left 0",
+    ] {
+        assert!(text.lines().any(|other| other == line), "`{line}` is missing in:\n{text}");
+    }
+}
+
 /// The exit code, and what the program said on standard error.
 fn refused(vars: &[(&str, &str)]) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();

@@ -5,6 +5,7 @@
 //! Patterns").
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -149,6 +150,21 @@ impl Breaker {
             _ if self.probes == 0 => Some("the breaker has 0 probes: it would never close"),
             _ => None,
         }
+    }
+}
+
+/// Such as `5 in a row(open 30s, 1 probes, refuse)`.
+impl fmt::Display for Breaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.trip {
+            Trip::Consecutive(failures) => write!(f, "{failures} in a row")?,
+            Trip::Ratio { share, of_last } => write!(f, "{share} of the last {of_last}")?,
+        }
+        let when_open = match self.when_open {
+            WhenOpen::Refuse => "refuse",
+            WhenOpen::Hold => "hold",
+        };
+        write!(f, "(open {:?}, {} probes, {when_open})", self.open_for, self.probes)
     }
 }
 

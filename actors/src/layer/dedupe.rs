@@ -96,6 +96,17 @@ impl Dedupe {
     }
 }
 
+/// Such as `by id(within 300s, 100000 entries)`.
+impl fmt::Display for Dedupe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = match self.by {
+            DedupeBy::Id => "id",
+            DedupeBy::Key => "key",
+        };
+        write!(f, "by {by}(within {:?}, {} entries)", self.window, self.entries_max)
+    }
+}
+
 /// What a delivery is remembered by; cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum DedupeKey {

@@ -7,6 +7,7 @@
 //! ticks, as many as the period has nanoseconds: nothing is rounded, so nothing drifts.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -167,6 +168,23 @@ impl RateLimit {
             Some("the rate limit's keys_max is 0: no key could be counted")
         } else {
             None
+        }
+    }
+}
+
+/// Such as `100/60s(burst 10, by identity, wait 5s)`.
+impl fmt::Display for RateLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tokens, per, burst, when_empty, wait_max, by, .. } = self;
+        let by = match by {
+            LimitBy::Handler => "handler",
+            LimitBy::EventKey => "event key",
+            LimitBy::Identity => "identity",
+        };
+        write!(f, "{tokens}/{per:?}(burst {}, by {by}, ", burst.unwrap_or(*tokens))?;
+        match when_empty {
+            WhenEmpty::Wait => write!(f, "wait {wait_max:?})"),
+            WhenEmpty::Refuse => f.write_str("refuse)"),
         }
     }
 }
