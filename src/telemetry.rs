@@ -1,6 +1,7 @@
 //! What the application writes about itself: settings enter, a `tracing` subscriber is installed.
 
 use std::io::IsTerminal;
+use std::panic::{self, PanicHookInfo};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -23,9 +24,10 @@ pub enum TelemetryError {
     },
 }
 
-/// Writes log lines to standard error, as text or as one JSON object a line.
+/// Writes log lines to standard error, as text or as one JSON object a line. A panic is such a line
+/// too, with its place, its thread, and the handler and the trace in whose span it happened.
 ///
-/// A subscriber that the program installed before stays.
+/// A subscriber that the program installed before stays, and so does its panic hook.
 ///
 /// # Errors
 /// When the level is not a filter directive.
@@ -42,8 +44,17 @@ pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
         LogFormat::Text => lines.finish().try_init(),
         LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
     };
-    if installed.is_err() {
+    if installed.is_ok() {
+        panic::set_hook(Box::new(log_panic));
+    } else {
         tracing::debug!("the program has a tracing subscriber of its own");
     }
     Ok(())
+}
+
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let text = info.payload_as_str().unwrap_or("a panic without a text");
+    let location = info.location().map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current();
+    tracing::error!(panic = text, location, thread = thread.name(), "panicked");
 }
