@@ -17,6 +17,9 @@ use crate::event::Event;
 use crate::runtime::{Runtime, RuntimeBuilder};
 use crate::start_error::StartError;
 
+mod dead_letter_store;
+pub use dead_letter_store::dead_letter_store_conformance;
+
 /// A running bus in virtual time: whenever nothing can go on, the clock jumps to the next timer.
 ///
 /// It dereferences to its [`Bus`].
