@@ -90,7 +90,11 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> SystemTime {
-        self.at(Instant::now())
+        match &self.wall {
+            Wall::Real => SystemTime::now(),
+            #[cfg(feature = "testing")]
+            Wall::Virtual(_) => self.at(Instant::now()),
+        }
     }
 
     pub(crate) fn uptime(&self) -> Duration {
@@ -99,7 +103,12 @@ impl Clock {
 
     /// A UUID version 7 (RFC 9562): sorts by creation time.
     pub(crate) fn event_id(&self) -> EventId {
-        let since_epoch = self.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.event_id_at(self.now())
+    }
+
+    /// The identifier of an event that is created at this time.
+    pub(crate) fn event_id_at(&self, time: SystemTime) -> EventId {
+        let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let millis = u64::try_from(since_epoch.as_millis()).unwrap_or_default();
         let random = self.random.lock().u128(..).to_be_bytes();
         let mut bits = [0; 10];

@@ -13,13 +13,13 @@ use crate::layer::dedupe::Dedupe;
 use crate::layer::limiter::RateLimit;
 use crate::layer::retry::{Failure, Jitter};
 
-mod merge;
 mod overflow;
 pub use overflow::Overflow;
 mod restart;
 pub use restart::Restart;
 mod rules;
 pub(crate) use rules::{RestartRules, Rules};
+mod merge;
 
 /// The policy of a runtime, of a domain, or of one handler.
 ///

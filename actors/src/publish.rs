@@ -82,8 +82,8 @@ impl Address {
     /// Seals the event; `deadline` is set when somebody waits for what comes of it.
     pub(crate) fn seal<E: Event>(self, event: Arc<E>, deadline: Option<Instant>) -> Envelope {
         let clock = &self.router.clock;
-        let id = clock.event_id();
         let timestamp = clock.now();
+        let id = clock.event_id_at(timestamp);
         let (hops, causation_id) = self.parent.as_ref().map_or((0, None), |p| (p.hops, Some(p.id)));
         let metadata = self.metadata(id, deadline);
         let source = self.source;
