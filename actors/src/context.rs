@@ -50,6 +50,13 @@ impl Scope {
         })
     }
 
+    /// Forgets what was put out so far.
+    pub(crate) fn discard(&self) {
+        if let Some(outbox) = &mut *self.outbox.lock() {
+            outbox.clear();
+        }
+    }
+
     /// Takes what the handler put out; nothing can follow.
     pub(crate) fn seal(&self) -> Vec<Envelope> {
         self.outbox.lock().take().unwrap_or_default()

@@ -120,9 +120,9 @@ impl Graph {
         for (event, reply) in requested {
             // Who takes events of any kind and puts out none only looks on.
             let looks_on = |node: &Node| node.inputs.is_empty() && node.outputs.is_empty();
-            let takes = |node: &&Node| node.takes(event) && !looks_on(node);
-            let responders: Vec<_> = self.handlers.iter().filter(takes).collect();
-            if responders.is_empty() {
+            let responds = |node: &&Node| node.takes(event) && !looks_on(node);
+            let takers: Vec<_> = self.handlers.iter().filter(responds).collect();
+            if takers.is_empty() {
                 faults.push(StartFault::NoResponder { event });
             }
             let answers = |node: &&&Node| node.policy.priority.is_none() && node.puts_out(reply);
@@ -131,7 +131,7 @@ impl Graph {
             let counts = |node: &&&Node| {
                 node.policy.group.as_ref().is_none_or(|group| groups.insert(group.clone()))
             };
-            let rivals = responders.iter().filter(answers).filter(counts);
+            let rivals = takers.iter().filter(answers).filter(counts);
             let rivals: Vec<_> = rivals.map(|node| node.name.as_str()).collect();
             if rivals.len() > 1 {
                 let handlers = rivals.join(" and ");
@@ -139,11 +139,11 @@ impl Graph {
             }
         }
         let mut lines: BTreeMap<(&'static str, i32), Vec<&str>> = BTreeMap::new();
+        let known: BTreeSet<_> = self.event_types().map(|event| event.name).collect();
         for node in &self.handlers {
-            for input in &node.inputs {
-                if let Some(priority) = node.policy.priority {
-                    lines.entry((input.name, priority)).or_default().push(&node.name);
-                }
+            let Some(priority) = node.policy.priority else { continue };
+            for event in known.iter().filter(|event| node.takes(event)) {
+                lines.entry((*event, priority)).or_default().push(&node.name);
             }
         }
         for ((event, priority), names) in lines.into_iter().filter(|(_, names)| names.len() > 1) {
@@ -198,7 +198,7 @@ impl Graph {
             for label in [&from, &to] {
                 let next = ids.len();
                 if !ids.contains_key(label) {
-                    let name = label.trim_matches('`');
+                    let name = self.caption(label);
                     let (open, close) =
                         if label.starts_with('`') { ("([", "])") } else { ("[", "]") };
                     lines.push(format!("    n{next}{open}{name}{close}"));
@@ -208,6 +208,18 @@ impl Graph {
             lines.push(format!("    n{} --> n{}", ids[&from], ids[&to]));
         }
         lines.join("\n") + "\n"
+    }
+
+    /// What is written on an event, or on a handler with its place among others.
+    fn caption(&self, label: &str) -> String {
+        let node = self.handlers.iter().find(|node| node.name == label);
+        let group = node.and_then(|node| node.policy.group.as_ref());
+        let priority = node.and_then(|node| node.policy.priority);
+        match (group, priority) {
+            (Some(group), _) => format!("{label}, group {group}"),
+            (None, Some(priority)) => format!("{label}, priority {priority}"),
+            (None, None) => label.trim_matches('`').to_owned(),
+        }
     }
 
     /// The graph in Graphviz' DOT language: events are round, handlers square.
@@ -220,6 +232,12 @@ impl Graph {
         let events: BTreeSet<_> =
             ends.filter(|end| end.starts_with('`')).map(|end| end.trim_matches('`')).collect();
         lines.extend(events.iter().map(|event| format!("    \"{event}\" [shape=oval];")));
+        for name in self.handlers.iter().map(|node| &node.name) {
+            let caption = self.caption(name);
+            if caption != *name {
+                lines.push(format!("    \"{name}\" [label=\"{caption}\"];"));
+            }
+        }
         for (from, to) in &arrows {
             let (from, to) = (from.trim_matches('`'), to.trim_matches('`'));
             lines.push(format!("    \"{from}\" -> \"{to}\";"));
@@ -266,7 +284,7 @@ impl Node {
     fn faults(&self) -> Vec<StartFault> {
         let handler = || self.name.clone();
         let mut faults = Vec::new();
-        if let Some(reason) = self.policy.fault().or_else(|| self.policy.merged_fault()) {
+        if let Some(reason) = self.policy.merged_fault() {
             faults.push(StartFault::BadPolicy { owner: handler(), reason });
         }
         for pattern in &self.patterns {

@@ -92,12 +92,11 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
     }
 
     /// Whether one more delivery may be taken into work. Those that rest leave their place to
-    /// others, as many as may wait in the queue.
+    /// others, as many of them as may wait in the queue.
     fn has_room(&self, deliveries: usize) -> bool {
-        let (seat, resting) = (&self.work.seat, self.work.resting.get());
-        !seat.is_paused()
-            && resting < seat.rules.queue_max
-            && deliveries - resting < self.concurrency
+        let seat = &self.work.seat;
+        let left_places = self.work.resting.get().min(seat.rules.queue_max);
+        !seat.is_paused() && deliveries - left_places < self.concurrency
     }
 
     /// Handles events until the queue is closed and empty, an actor may not be rebuilt, or the

@@ -1,6 +1,7 @@
 //! The actor that owns the routing table: it seats handlers, unseats them, and publishes each new
 //! table as an immutable snapshot.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use actix::{Actor, Addr, Context, Handler, Message, MessageResult, ResponseFuture};
@@ -62,8 +63,10 @@ struct Troupe {
 /// What would be if some domains were mounted.
 struct Plan {
     graph: Graph,
-    /// The handlers that are new in the graph, each with the policy of its domain.
-    hires: Vec<(Policy, HireWith)>,
+    /// The handlers that are new in the graph.
+    hires: Vec<HireWith>,
+    /// All domains, those without handlers too, with their policies.
+    domains: Vec<(String, Policy)>,
     faults: Vec<StartFault>,
 }
 
@@ -100,7 +103,12 @@ impl Registry {
 
     /// The graph as it would be with these domains, and the policies merged.
     fn plan(&self, domains: Vec<Domain>) -> Plan {
-        let mut plan = Plan { graph: self.graph.clone(), hires: Vec::new(), faults: Vec::new() };
+        let mut plan = Plan {
+            graph: self.graph.clone(),
+            hires: Vec::new(),
+            domains: Vec::new(),
+            faults: Vec::new(),
+        };
         for domain in domains {
             if let Some(reason) = domain.policy.fault() {
                 let owner = format!("domain `{}`", domain.name);
@@ -110,9 +118,16 @@ impl Registry {
             let known = self.known(&domain.name).map(|troupe| troupe.policy.clone());
             let policy = known.unwrap_or(domain.policy);
             for spec in domain.handlers {
+                let own_fault = spec.policy.fault();
                 let scopes = [&policy, &self.policy, &spec.form, &Policy::built_in()];
+                let name = unique_name(&plan.graph, &domain.name, &spec.name);
+                // Those of wider scopes are not the handler's.
+                plan.faults.extend(own_fault.map(|reason| {
+                    let owner = name.clone();
+                    StartFault::BadPolicy { owner, reason }
+                }));
                 plan.graph.handlers.push(Node {
-                    name: unique_name(&plan.graph, &domain.name, &spec.name),
+                    name,
                     domain: domain.name.clone(),
                     inputs: spec.inputs,
                     patterns: spec.patterns,
@@ -120,8 +135,9 @@ impl Registry {
                     error_facts: spec.error_facts,
                     policy: scopes.into_iter().fold(spec.policy, Policy::or),
                 });
-                plan.hires.push((policy.clone(), spec.hire));
+                plan.hires.push(spec.hire);
             }
+            plan.domains.push((domain.name, policy));
         }
         plan
     }
@@ -156,7 +172,7 @@ impl Handler<Mount> for Registry {
 
     fn handle(&mut self, mount: Mount, _: &mut Context<Self>) -> Self::Result {
         let Mount { domains, unheard, dry_run } = mount;
-        let Plan { graph, hires, mut faults } = self.plan(domains);
+        let Plan { graph, hires, domains, mut faults } = self.plan(domains);
         faults.extend(graph.faults(unheard));
         if self.router.phase.get() != Phase::Running {
             faults.push(StartFault::Shutdown);
@@ -165,11 +181,15 @@ impl Handler<Mount> for Registry {
             return Box::pin(async { Err(StartError { faults }) });
         }
 
+        // Also those without handlers: a handler that comes later lives by their policy.
+        let troupes: HashMap<_, _> = domains
+            .into_iter()
+            .map(|(name, policy)| (name.clone(), self.troupe(&name, &policy)))
+            .collect();
         let mut seats = Vec::new();
         let mut starts = Vec::new();
-        for (node, (policy, hire)) in graph.handlers[self.graph.handlers.len()..].iter().zip(hires)
-        {
-            let troupe = self.troupe(&node.domain, &policy);
+        for (node, hire) in graph.handlers[self.graph.handlers.len()..].iter().zip(hires) {
+            let troupe = troupes[&node.domain].clone();
             let seat = self.seat(node, &troupe.name);
             starts.push((troupe.supervisor, hire(Arc::clone(&self.router), Arc::clone(&seat))));
             seats.push(seat);
@@ -197,6 +217,8 @@ impl Handler<Unmount> for Registry {
         self.graph.handlers.retain(|node| *node.name != *seat.handler);
         self.publish_table();
         seat.queue.close();
+        // Paused, it would never be done with what waits.
+        seat.set_paused(false);
         let supervisor = self.known(&seat.domain).map(|troupe| troupe.supervisor.clone());
         Box::pin(async move {
             if let Some(supervisor) = supervisor {

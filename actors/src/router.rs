@@ -19,11 +19,13 @@ use crate::live::{Live, LiveGuard};
 use crate::metrics::Totals;
 use crate::phase::{Phase, PhaseCell};
 use crate::policy::Overflow;
-use crate::queue::{Closed, Room};
+use crate::queue::Closed;
 use crate::seat::Seat;
 use crate::table::{Chosen, Place, Route, Table};
 
 mod bury;
+mod reserved;
+use reserved::reserve;
 
 /// Limits and defaults of one runtime.
 #[derive(Clone, Debug)]
@@ -145,13 +147,7 @@ impl Router {
         // Refused only at shutdown, where each chain tells its requester when it is dropped.
         let full = |place: &&Place| !self.offer(place, &parcel).unwrap_or(true);
         for place in places.iter().filter(full).collect::<Vec<_>>() {
-            let patience = match place.seat.rules.overflow {
-                Overflow::Reject => Duration::ZERO,
-                _ => self.limits.room_timeout,
-            };
-            if timeout(patience, self.wait_and_put(place, &parcel)).await.is_err() {
-                self.bury_full(&parcel, &place.seat);
-            }
+            self.wait_or_bury(place, &parcel).await;
         }
     }
 
@@ -175,14 +171,31 @@ impl Router {
 
     /// Gives a declined event to the next handler in line; `false` when there is none.
     pub(crate) async fn pass_on(&self, parcel: &Parcel) -> bool {
-        let route = self.route(&parcel.envelope);
-        let behind = |rank| route.as_ref().and_then(|route| route.behind(rank, &parcel.envelope));
-        let Some(place) = parcel.rank.and_then(behind) else { return false };
-        // Refused only at shutdown, where each chain tells its requester when it is dropped.
-        if !self.offer(&place, parcel).unwrap_or(true) {
-            let _ = self.wait_and_put(&place, parcel).await;
+        let (Some(route), Some(rank)) = (self.route(&parcel.envelope), parcel.rank) else {
+            return false;
+        };
+        let Chosen { places, broken } = route.behind(rank, &parcel.envelope);
+        for (seat, panic) in &broken {
+            self.bury_unwanted(parcel, seat, panic);
         }
-        true
+        for place in &*places {
+            // Refused only at shutdown, where each chain tells its requester when it is dropped.
+            if !self.offer(place, parcel).unwrap_or(true) {
+                self.wait_or_bury(place, parcel).await;
+            }
+        }
+        !places.is_empty() || !broken.is_empty()
+    }
+
+    /// Waits for room, but not without end: then the event is dead.
+    async fn wait_or_bury(&self, place: &Place, parcel: &Parcel) {
+        let patience = match place.seat.rules.overflow {
+            Overflow::Reject => Duration::ZERO,
+            _ => self.limits.room_timeout,
+        };
+        if timeout(patience, self.wait_and_put(place, parcel)).await.is_err() {
+            self.bury_full(parcel, &place.seat);
+        }
     }
 
     /// Puts a dead letter into its handler's queue once more; false when that takes no events.
@@ -227,7 +240,8 @@ impl Router {
             return Err(PublishError::Shutdown { event });
         }
         if hops > self.limits.hops_max {
-            return Err(PublishError::TooManyHops { event, hops });
+            let cycle = self.table.load().cycle(event).join(" → ");
+            return Err(PublishError::TooManyHops { event, hops, cycle });
         }
         let table = self.table.load();
         if let Some(known) = table.event_type(event)
@@ -330,32 +344,4 @@ fn fail_full(parcel: &Parcel, seat: &Seat) {
         queue_max: seat.queue.max(),
         trace_id: parcel.envelope.trace_id(),
     });
-}
-
-/// Room in the queue of each of these seats, or in none.
-fn reserve<'t>(
-    places: impl Iterator<Item = &'t Place>,
-    parcel: &Parcel,
-) -> Result<Reserved<'t>, PublishError> {
-    let mut rooms = Vec::new();
-    for seat in places.map(|place| &place.seat).filter(|seat| seat.takes_events()) {
-        let room = seat.queue.try_reserve().ok_or_else(|| PublishError::Full {
-            event: parcel.envelope.name(),
-            handler: seat.handler.to_string(),
-            queue_max: seat.queue.max(),
-        })?;
-        rooms.push((seat.id, room));
-    }
-    rooms.reverse();
-    Ok(Reserved(rooms))
-}
-
-/// Reserved rooms by seat, the next one last.
-struct Reserved<'t>(Vec<(u64, Room<'t, Parcel>)>);
-
-impl<'t> Reserved<'t> {
-    fn pop_if_of(&mut self, seat: &Seat) -> Option<Room<'t, Parcel>> {
-        let (id, _) = self.0.last()?;
-        if *id == seat.id { self.0.pop().map(|(_, room)| room) } else { None }
-    }
 }

@@ -1,7 +1,7 @@
 //! The routing table: which handlers an event leads to. Immutable; the registry replaces it.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,7 +40,9 @@ pub(crate) struct Place {
 impl Place {
     /// A copy of the parcel for the handler that sits here.
     pub(crate) fn address(&self, parcel: &Parcel) -> Parcel {
-        let mut copy = Parcel { rank: self.rank, ..parcel.clone() };
+        // The limit of the handler that declined it is not this one's.
+        let expires_at = parcel.envelope.expires_at();
+        let mut copy = Parcel { rank: self.rank, expires_at, ..parcel.clone() };
         if let Some(ttl) = self.seat.rules.ttl {
             let end = Instant::now() + ttl;
             copy.expires_at = Some(copy.expires_at.map_or(end, |other| other.min(end)));
@@ -114,10 +116,20 @@ impl Route {
     }
 
     /// Who is in line behind this rank and wants the event.
-    pub(crate) fn behind(&self, rank: usize, envelope: &Envelope) -> Option<Place> {
-        let wants = |(_, seat): &(usize, &Arc<Seat>)| seat.wants(envelope) == Ok(true);
-        let (rank, seat) = self.line.iter().enumerate().skip(rank + 1).find(wants)?;
-        Some(Place { seat: Arc::clone(seat), rank: Some(rank) })
+    pub(crate) fn behind(&self, rank: usize, envelope: &Envelope) -> Chosen<'static> {
+        let mut chosen = Chosen::default();
+        for (rank, seat) in self.line.iter().enumerate().skip(rank + 1) {
+            match seat.wants(envelope) {
+                Ok(true) => {
+                    let place = Place { seat: Arc::clone(seat), rank: Some(rank) };
+                    chosen.places = Cow::Owned(vec![place]);
+                    break;
+                }
+                Ok(false) => {}
+                Err(panic) => chosen.broken.push((Arc::clone(seat), panic)),
+            }
+        }
+        chosen
     }
 
     fn find_competing(&self) -> Vec<(&'static str, String)> {
@@ -186,6 +198,30 @@ impl Table {
         self.found.lock().entry(name).or_insert_with(|| route(&self.seats, name)).clone()
     }
 
+    /// The shortest way from an event back to itself, as far as handlers declare what they publish.
+    pub(crate) fn cycle(&self, event: &'static str) -> Vec<&'static str> {
+        let mut cause = HashMap::new();
+        let mut reached = VecDeque::from([event]);
+        while let Some(name) = reached.pop_front() {
+            let takers = self.seats.iter().filter(|seat| seat.takes(name));
+            for output in takers.flat_map(|seat| &seat.outputs).map(|output| output.name) {
+                cause.entry(output).or_insert_with(|| {
+                    reached.push_back(output);
+                    name
+                });
+            }
+        }
+        let mut way = vec![event];
+        while let Some(name) = way.last().and_then(|name| cause.get(name)) {
+            way.push(*name);
+            if *name == event {
+                way.reverse();
+                return way;
+            }
+        }
+        Vec::new()
+    }
+
     /// The one type that events of this name have.
     pub(crate) fn event_type(&self, name: &str) -> Option<&EventType> {
         self.types.get(name)
@@ -197,6 +233,7 @@ impl Table {
 }
 
 fn route(seats: &[Arc<Seat>], name: &str) -> Option<Arc<Route>> {
-    let audience: Vec<_> = seats.iter().filter(|seat| seat.takes(name)).collect();
-    (!audience.is_empty()).then(|| Arc::new(Route::new(&audience)))
+    let subscribes = |seat: &&Arc<Seat>| seat.takes(name);
+    let takers: Vec<_> = seats.iter().filter(subscribes).collect();
+    (!takers.is_empty()).then(|| Arc::new(Route::new(&takers)))
 }

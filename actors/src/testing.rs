@@ -122,7 +122,8 @@ impl TestBus {
         Ok(Tracked { envelopes, dead_letters })
     }
 
-    async fn letters(&self) -> Vec<DeadLetter> {
+    /// The dead letters that there are now, the oldest first, at most 1 000.
+    pub async fn letters(&self) -> Vec<DeadLetter> {
         // The store of a test is in memory and does not fail.
         self.runtime.dead_letters().all().await.unwrap_or_default()
     }

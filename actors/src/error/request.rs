@@ -34,12 +34,15 @@ pub enum PublishError {
         registered: &'static str,
     },
     /// The chain is longer than the runtime's `hops_max`.
-    #[error("`{event}` would be hop {hops} of its chain: a loop of events?")]
+    #[error("`{event}` would be hop {hops} of its chain: {}", loop_text(.cycle))]
     TooManyHops {
         /// The event's name.
         event: &'static str,
         /// How many hops the chain would have.
         hops: u16,
+        /// The events of the loop, joined by arrows, as far as their handlers declare what they
+        /// publish; empty when none is known.
+        cycle: String,
     },
 }
 
@@ -120,12 +123,15 @@ pub enum RequestError {
         trace_id: TraceId,
     },
     /// The chain is longer than the runtime's `hops_max`.
-    #[error("`{event}` would be hop {hops} of its chain: a loop of events?")]
+    #[error("`{event}` would be hop {hops} of its chain: {}", loop_text(.cycle))]
     TooManyHops {
         /// The event that was refused.
         event: &'static str,
         /// How many hops the chain would have.
         hops: u16,
+        /// The events of the loop, joined by arrows, as far as their handlers declare what they
+        /// publish; empty when none is known.
+        cycle: String,
         /// The chain.
         trace_id: TraceId,
     },
@@ -191,9 +197,13 @@ impl RequestError {
             PublishError::TypeClash { event, registered } => {
                 Self::TypeClash { event, registered, trace_id }
             }
-            PublishError::TooManyHops { event, hops } => {
-                Self::TooManyHops { event, hops, trace_id }
+            PublishError::TooManyHops { event, hops, cycle } => {
+                Self::TooManyHops { event, hops, cycle, trace_id }
             }
         }
     }
+}
+
+fn loop_text(cycle: &str) -> String {
+    if cycle.is_empty() { "a loop of events?".to_owned() } else { format!("a loop, {cycle}") }
 }

@@ -71,9 +71,15 @@ impl<T: Keyed> Lanes<T> {
 
     /// Takes out the item that came first of all that wait.
     ///
-    /// Looks at every busy key: it is asked for only by a full queue.
+    /// Looks at all that is ready and at every busy key: it is asked for only by a full queue.
     pub(crate) fn pop_oldest(&mut self) -> Option<T> {
-        let ready = self.ready.front().map(|ticket| ticket.number);
+        // An item that was released stands behind younger ones of other keys.
+        let place = if self.busy.is_some() {
+            (0..self.ready.len()).min_by_key(|place| self.ready[*place].number)
+        } else {
+            Some(0)
+        };
+        let ready = place.and_then(|place| self.ready.get(place)).map(|ticket| ticket.number);
         let lanes = self.busy.iter_mut().flatten();
         let heads = lanes.filter_map(|(_, lane)| Some((lane.front()?.number, lane)));
         let oldest = heads.min_by_key(|(number, _)| *number);
@@ -83,7 +89,7 @@ impl<T: Keyed> Lanes<T> {
             self.held -= 1;
             return lane.pop_front().map(|ticket| ticket.item);
         }
-        let item = self.pop()?;
+        let item = self.ready.remove(place?)?.item;
         if let Some(key) = item.key() {
             self.release(key);
         }

@@ -1,18 +1,20 @@
 //! One attempt: on an instance that is alive, within its time, through the layers around it.
 
 use std::cell::Cell;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use actix::{Actor, Context};
+use futures_util::FutureExt;
 use tokio::time::timeout;
 
 use crate::chain::Parcel;
 use crate::context::Scope;
 use crate::crew::Turn;
 use crate::envelope::Envelope;
-use crate::error::{ErrorKind, HandlerError, HandlerResult};
+use crate::error::{ErrorKind, HandlerError, HandlerResult, panic_text};
 use crate::instance::Life;
 use crate::layer::breaker::Verdict;
 use crate::layer::{LayerFuture, Next};
@@ -27,21 +29,21 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         parcel: &Parcel,
         attempts: &Cell<u32>,
     ) -> HandlerResult<Vec<Envelope>> {
-        let admitted = async {
-            let turn = self.crew.turn().await.ok_or_else(HandlerError::unavailable)?;
-            let life = turn.instance().life().await.ok_or_else(HandlerError::unavailable)?;
+        let turn = async { self.crew.turn().await.ok_or_else(HandlerError::unavailable) };
+        let turn = in_time(parcel, turn).await?;
+        // Who is held back keeps no room that others share, and meets the actor of afterwards.
+        let pass = self.pass_breaker(parcel).await?;
+        let entered = async {
             let room = match &self.seat.policy.bulkhead {
                 None => None,
                 Some(bulkhead) => {
                     Some(bulkhead.enter().await.ok_or_else(HandlerError::bulkhead_full)?)
                 }
             };
-            Ok((turn, life, room))
+            let life = turn.instance().life().await.ok_or_else(HandlerError::unavailable)?;
+            Ok((room, life))
         };
-        let left = parcel.envelope.metadata().remaining();
-        let admitted = within(left, admitted).await;
-        let (turn, life, _room) = admitted.unwrap_or_else(|| Err(HandlerError::deadline()))?;
-        let pass = self.pass_breaker(parcel).await?;
+        let (_room, life) = in_time(parcel, entered).await?;
 
         attempts.set(attempts.get() + 1);
         let left = parcel.envelope.metadata().remaining();
@@ -71,7 +73,11 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         let scope = Scope::new(router, &seat.domain, &seat.handler, attempt);
         let send = || async {
             let sending = (feed.send)(&life.addr, parcel.envelope.clone(), Arc::clone(&scope));
-            sending.await.map_err(|error| Self::judge(life, error))
+            sending.await.map_err(|error| {
+                // A layer may try once more, or make a success of it.
+                scope.discard();
+                Self::judge(life, error)
+            })
         };
         let layers = &seat.policy.around_attempt;
         let called = async {
@@ -111,21 +117,22 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         };
         let (router, seat) = (&self.router, &self.seat);
         let scope = Scope::new(router, &seat.domain, &seat.handler, attempts.get());
-        let work = fallback(parcel.envelope.clone(), Arc::clone(&scope), error.clone());
-        let result = within(Some(seat.rules.timeout), caught(work)).await;
+        let work =
+            async { fallback(parcel.envelope.clone(), Arc::clone(&scope), error.clone()).await };
+        let work = AssertUnwindSafe(work).catch_unwind();
+        let result = within(Some(seat.rules.timeout), work).await;
         let outputs = scope.seal();
         match result {
-            Some(Ok(())) => {
+            Some(Ok(Ok(()))) => {
                 seat.counters.fallbacks.fetch_add(1, Relaxed);
                 Ok(outputs)
             }
-            Some(Err(worse))
-                if worse.kind() == ErrorKind::Panic && error.kind() != worse.kind() =>
-            {
-                tracing::error!(handler = %seat.handler, error = %worse, "fallback panicked");
+            Some(Ok(Err(final_error))) => Err(final_error),
+            Some(Err(panic)) => {
+                let panic = panic_text(&*panic);
+                tracing::error!(handler = %seat.handler, panic, "fallback panicked");
                 Err(error)
             }
-            Some(Err(final_error)) => Err(final_error),
             None => Err(error),
         }
     }
@@ -156,6 +163,18 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
             },
         }
     }
+}
+
+/// What comes of the work, unless the requester's time is over first.
+async fn in_time<T>(
+    parcel: &Parcel,
+    work: impl Future<Output = HandlerResult<T>>,
+) -> HandlerResult<T> {
+    let left = parcel.envelope.metadata().remaining();
+    if left.is_some_and(|left| left.is_zero()) {
+        return Err(HandlerError::deadline());
+    }
+    within(left, work).await.unwrap_or_else(|| Err(HandlerError::deadline()))
 }
 
 /// The result, unless the time is over first.

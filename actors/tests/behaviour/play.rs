@@ -9,6 +9,9 @@ use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod shop;
+pub(crate) use shop::{Log, Order, Receipt, metrics, order, send, settle, shop};
+
 macro_rules! events {
     ($($name:ident = $wire:literal),* $(,)?) => {$(
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -67,7 +70,7 @@ where
 
 impl<E, O, F> EventHandler for On<E, O, F>
 where
-    E: Event,
+    E: callboard_actors::Input,
     O: callboard_actors::Output,
     F: AsyncFn(&E, &EventContext) -> HandlerResult<O> + Clone + Send + 'static,
 {
