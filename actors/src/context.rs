@@ -10,6 +10,7 @@ use crate::clock::{Clock, Wall};
 use crate::dead_letter::KeeperPlan;
 use crate::envelope::{Envelope, Identity, Label, Metadata};
 use crate::event::{Event, EventId, Replies, TraceId};
+use crate::observed::Observer;
 use crate::publish::{Address, Parent, Publish};
 use crate::request::Request;
 use crate::router::{Limits, Router};
@@ -71,23 +72,30 @@ impl EventContext {
     /// A context for the test of one handler, without a runtime: requests answer `NoHandler`, and
     /// what is published can be read with [`published`](Self::published).
     pub fn test() -> Self {
+        Self::of_test(|_| {}, "test", 1)
+    }
+
+    /// A context for the test of one handler, whose chain and attempt the test decides.
+    pub(crate) fn of_test(fill: impl FnOnce(&mut Metadata), source: &str, attempt: u32) -> Self {
         let clock = Clock::new(None, Wall::default());
-        let dead = KeeperPlan::default();
-        let router = Arc::new(Router::new(Limits::default(), clock, None, dead));
-        let (clock, source) = (&router.clock, Arc::from("test"));
+        let (limits, observer, dead) =
+            (Limits::default(), Observer::default(), KeeperPlan::default());
+        let router = Arc::new(Router::new(limits, clock, observer, dead));
+        let (clock, source) = (&router.clock, Arc::from(source));
         let id = clock.event_id();
-        let metadata = Arc::new(Metadata {
+        let mut metadata = Metadata {
             trace_id: clock.trace_id(),
             correlation_id: id,
             identity: None,
             tenant: None,
             headers: [].into(),
             deadline: None,
-        });
+        };
+        fill(&mut metadata);
         let timestamp = clock.now();
         let label = Label {
             id,
-            metadata,
+            metadata: Arc::new(metadata),
             causation_id: None,
             source,
             timestamp,
@@ -96,7 +104,7 @@ impl EventContext {
         };
         let envelope = Envelope::new(Arc::new(Nothing {}), label);
         let outbox = Mutex::new(Some(Vec::new()));
-        let scope = Scope { router, domain: None, handler: "test".into(), attempt: 1, outbox };
+        let scope = Scope { router, domain: None, handler: "test".into(), attempt, outbox };
         Self { envelope, scope: Arc::new(scope) }
     }
 

@@ -101,6 +101,9 @@ pub struct Next<'a> {
     pub(crate) inbound: &'a Inbound,
     pub(crate) rest: &'a [Arc<dyn Layer>],
     pub(crate) inmost: &'a (dyn Fn() -> LayerFuture<'a> + 'a),
+    /// Has the actor rebuilt, as after a panic of its own with this text.
+    #[cfg(feature = "testing")]
+    pub(crate) condemn: &'a (dyn Fn(&str) + 'a),
 }
 
 impl Next<'_> {

@@ -39,6 +39,7 @@ mod metrics;
 pub use metrics::{HandlerMetrics, HandlerStatus, LastError, MetricsSnapshot};
 mod event_log;
 pub use event_log::{EventQuery, EventRecord};
+mod observed;
 mod seat;
 mod table;
 mod live;

@@ -178,6 +178,12 @@ impl Address {
         self
     }
 
+    /// The trace in which it will be published, fixed from now on.
+    #[cfg(feature = "testing")]
+    pub(crate) fn fix_trace_id(&mut self) -> TraceId {
+        *self.trace_id.get_or_insert_with(|| self.router.clock.trace_id())
+    }
+
     pub(crate) fn with_source(mut self, source: Arc<str>) -> Self {
         self.source = source;
         self
@@ -190,6 +196,11 @@ impl<E: Event> Publish<E> {
     }
 
     address_setters!();
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn address_mut(&mut self) -> &mut Address {
+        &mut self.address
+    }
 
     /// Says how old the event may get before it is handled: an older one is dropped, and counted
     /// as `expired`. A handler may set a limit of its own with

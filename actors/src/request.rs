@@ -53,6 +53,11 @@ impl<E: Replies> Request<E, E::Reply> {
 impl<E: Event, R: Event> Request<E, R> {
     address_setters!();
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn address_mut(&mut self) -> &mut Address {
+        &mut self.address
+    }
+
     /// Waits at most so long. Default: the runtime's request timeout, 30 s. Within a handler never
     /// longer than what is left of the chain's own deadline.
     pub fn timeout(mut self, timeout: Duration) -> Self {

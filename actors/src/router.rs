@@ -17,6 +17,7 @@ use crate::error::{PublishError, RequestError};
 use crate::event_log::{EventLog, EventRecord};
 use crate::live::{Live, LiveGuard};
 use crate::metrics::Totals;
+use crate::observed::{Observed, Observer};
 use crate::phase::{Phase, PhaseCell};
 use crate::policy::Overflow;
 use crate::queue::Closed;
@@ -62,7 +63,7 @@ pub(crate) struct Router {
     pub(crate) event_log: EventLog,
     pub(crate) dead: Arc<Keeper>,
     pub(crate) live: Live,
-    pub(crate) tap: Tap,
+    pub(crate) observer: Observer,
     table: ArcSwap<Table>,
 }
 
@@ -75,11 +76,8 @@ pub(crate) enum Origin {
     Chain,
 }
 
-/// Sees each published event; for tests.
-pub(crate) type Tap = Option<Box<dyn Fn(&Envelope) + Send + Sync>>;
-
 impl Router {
-    pub(crate) fn new(limits: Limits, clock: Clock, tap: Tap, dead: KeeperPlan) -> Self {
+    pub(crate) fn new(limits: Limits, clock: Clock, observer: Observer, dead: KeeperPlan) -> Self {
         Self {
             clock,
             phase: Arc::default(),
@@ -87,7 +85,7 @@ impl Router {
             event_log: EventLog::new(limits.event_log_max),
             dead: Arc::new(Keeper::new(dead, limits.dead_letters_max)),
             live: Live::default(),
-            tap,
+            observer,
             table: ArcSwap::default(),
             limits,
         }
@@ -255,9 +253,7 @@ impl Router {
 
     fn count_published(&self, envelope: &Envelope) {
         self.totals.published.fetch_add(1, Ordering::Relaxed);
-        if let Some(tap) = &self.tap {
-            tap(envelope);
-        }
+        self.observer.see(|| Observed::Published(envelope));
     }
 
     /// Puts the parcel into the seat's queue or does what its policy says; `false` when the policy
@@ -270,14 +266,14 @@ impl Router {
             self.put(seat, parcel, |parcel| {
                 if let Some(oldest) = seat.queue.push_over_oldest(parcel)? {
                     self.live.end();
-                    dropped(&oldest, seat);
+                    self.dropped(&oldest, seat);
                 }
                 Ok(())
             })?;
         } else if let Some(room) = seat.queue.try_reserve() {
             self.put(seat, parcel, |parcel| room.push(parcel))?;
         } else if seat.rules.overflow == Overflow::DropNewest {
-            dropped(&parcel, seat);
+            self.dropped(&parcel, seat);
         } else {
             return Ok(false);
         }
@@ -309,8 +305,20 @@ impl Router {
         })
     }
 
+    fn dropped(&self, parcel: &Parcel, seat: &Seat) {
+        seat.counters.dropped.fetch_add(1, Ordering::Relaxed);
+        let (envelope, handler) = (&parcel.envelope, &*seat.handler);
+        self.observer.see(|| Observed::Dropped { envelope, handler });
+        if let Some(events) = seat.drops.hit(Instant::now()) {
+            let overflow = seat.rules.overflow;
+            tracing::warn!(handler, %overflow, events, "dropped, the queue is full");
+        }
+        fail_full(parcel, seat);
+    }
+
     fn unheard(&self, envelope: &Envelope) {
         self.totals.unheard.fetch_add(1, Ordering::Relaxed);
+        self.observer.see(|| Observed::Unheard(envelope));
         if self.event_log.is_enabled() {
             self.event_log.push(EventRecord {
                 ts: self.clock.now(),
@@ -326,15 +334,6 @@ impl Router {
             });
         }
     }
-}
-
-fn dropped(parcel: &Parcel, seat: &Seat) {
-    seat.counters.dropped.fetch_add(1, Ordering::Relaxed);
-    if let Some(events) = seat.drops.hit(Instant::now()) {
-        let (handler, overflow) = (&*seat.handler, seat.rules.overflow);
-        tracing::warn!(handler, %overflow, events, "dropped, the queue is full");
-    }
-    fail_full(parcel, seat);
 }
 
 fn fail_full(parcel: &Parcel, seat: &Seat) {

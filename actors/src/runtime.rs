@@ -19,10 +19,13 @@ use crate::domain::Domain;
 use crate::event::EventType;
 use crate::event::{Event, Replies};
 use crate::graph::{Graph, Outside, Unheard};
+#[cfg(feature = "testing")]
+use crate::layer::Layer;
+use crate::observed::Observer;
 use crate::phase::Phase;
 use crate::policy::Policy;
 use crate::registry::{GetGraph, Mount, Registry, StopDomains};
-use crate::router::{Limits, Router, Tap};
+use crate::router::{Limits, Router};
 use crate::scheduler::{Scheduler, Schedules, StopSchedules};
 use crate::start_error::{StartError, StartFault};
 
@@ -40,7 +43,7 @@ pub struct RuntimeBuilder {
     unheard: Unheard,
     seed: Option<u64>,
     wall: Wall,
-    tap: Tap,
+    observer: Observer,
     dead: KeeperPlan,
 }
 
@@ -126,7 +129,13 @@ impl Runtime {
         self.router.live.quiet().await;
     }
 
-    fn left(&self) -> StopReport {
+    #[cfg(feature = "testing")]
+    pub(crate) fn router(&self) -> &Arc<Router> {
+        &self.router
+    }
+
+    /// What each handler has not finished.
+    pub(crate) fn left(&self) -> StopReport {
         let table = self.router.table();
         let left = table.seats().iter().map(|seat| Left {
             handler: seat.handler.to_string(),
@@ -258,8 +267,20 @@ impl RuntimeBuilder {
     }
 
     #[cfg(feature = "testing")]
-    pub(crate) fn tap(mut self, tap: Tap) -> Self {
-        self.tap = tap;
+    pub(crate) fn observed_by(mut self, observer: Observer) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Puts layers around everything that the runtime's own policy puts around deliveries.
+    #[cfg(feature = "testing")]
+    pub(crate) fn outermost(
+        mut self,
+        delivery: Vec<Arc<dyn Layer>>,
+        attempt: Vec<Arc<dyn Layer>>,
+    ) -> Self {
+        self.policy.around_delivery.splice(0..0, delivery);
+        self.policy.around_attempt.splice(0..0, attempt);
         self
     }
 
@@ -272,14 +293,14 @@ impl RuntimeBuilder {
     /// Outside an actix system.
     pub async fn start(self) -> Result<Runtime, StartError> {
         let mut faults = self.faults();
-        let Self { domains, mut outside, mut limits, policy, unheard, seed, wall, tap, dead } =
+        let Self { domains, mut outside, mut limits, policy, unheard, seed, wall, observer, dead } =
             self;
         limits.room_timeout = policy.clone().or(&Policy::built_in()).rules().timeout;
         for domain in &domains {
             outside.requests.extend(&domain.requests);
         }
         let schedules_max = limits.schedules_max;
-        let router = Arc::new(Router::new(limits, Clock::new(seed, wall), tap, dead));
+        let router = Arc::new(Router::new(limits, Clock::new(seed, wall), observer, dead));
         let graph = Graph { handlers: Vec::new(), outside };
         let registry = Registry::new(Arc::clone(&router), graph, policy).start();
         let refused = !faults.is_empty();

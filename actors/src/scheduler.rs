@@ -26,6 +26,7 @@ use crate::clock::to_rfc3339;
 use crate::envelope::Envelope;
 use crate::error::PublishError;
 use crate::event::Event;
+use crate::observed::Observed;
 use crate::publish::{Address, Publish};
 use crate::router::Router;
 use cron::Cron;
@@ -233,20 +234,25 @@ impl<E: Event> Scheduling<E> {
         if !router.is_running() {
             return Err(ScheduleError::Shutdown { event: E::NAME });
         }
+        let event = Arc::new(event);
+        let scheduled = Arc::clone(&event);
         let ticker = Ticker::new(plan, missed, timeline.now(&router.clock));
         let progress = Arc::<Progress>::default();
         progress.plan_next(ticker.next(), 0);
         let publish: PublishTick = Box::new(move |running| {
-            let publish = Publish::new(address.clone(), event.clone());
+            let publish = Publish::new(address.clone(), E::clone(&event));
             let track =
                 move |router: &Router, envelope: &Envelope| track(router, envelope, running);
             Box::pin(publish.tracked(track))
         });
         let (name, event) = (name.unwrap_or_else(|| E::NAME.to_owned()), E::NAME);
-        let title = Title { name, event, spec, may_overlap };
+        let title = Title { name, event, spec: spec.clone(), may_overlap };
         let end = End::default();
         let added = list
-            .add(move |id| Entry { id, title, timeline, router, publish, progress, end })
+            .add({
+                let router = Arc::clone(&router);
+                move |id| Entry { id, title, timeline, router, publish, progress, end }
+            })
             .map_err(|refused| refused_error(event, refused))?;
         let (entry, listed) = added;
         let ticking = run(Arc::clone(&entry), ticker);
@@ -255,7 +261,11 @@ impl<E: Event> Scheduling<E> {
             drop(listed);
         };
         match scheduler.try_send(Add { task: Box::pin(task) }) {
-            Ok(()) => Ok(Schedule { entry, list }),
+            Ok(()) => {
+                let (name, event) = (E::NAME, scheduled);
+                router.observer.see(|| Observed::Scheduled { name, event, spec });
+                Ok(Schedule { entry, list })
+            }
             Err(SendError::Full(_)) => {
                 Err(ScheduleError::Full { event, schedules_max: list.max() })
             }

@@ -20,6 +20,7 @@ use crate::event_log::EventRecord;
 use crate::layer::retry::Next as NextAttempt;
 use crate::layer::{Inbound, LayerFuture, Next};
 use crate::metrics::LastError;
+use crate::observed::{Delivered, Observed};
 use crate::router::Router;
 use crate::seat::Seat;
 
@@ -149,7 +150,14 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
                 Ok(())
             })
         };
-        caught(Next { inbound: &inbound, rest: layers, inmost: &inmost }.run()).await?;
+        let next = Next {
+            inbound: &inbound,
+            rest: layers,
+            inmost: &inmost,
+            #[cfg(feature = "testing")]
+            condemn: &|_| {},
+        };
+        caught(next.run()).await?;
         Ok(outputs.into_inner())
     }
 
@@ -293,6 +301,9 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
                 }),
             ),
         }
+        let handler = &*self.seat.handler;
+        let delivered = Delivered { envelope, handler, error, attempts, took };
+        self.router.observer.see(|| Observed::Delivered(delivered));
         if self.router.event_log.is_enabled() {
             self.router.event_log.push(EventRecord {
                 ts,

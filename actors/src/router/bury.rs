@@ -6,6 +6,7 @@ use crate::chain::Parcel;
 use crate::dead_letter::{DeadLetter, DeadLetterId, DeadReason};
 use crate::envelope::{Envelope, Label};
 use crate::error::{HandlerError, PublishError, RequestError};
+use crate::observed::Observed;
 use crate::phase::Phase;
 use crate::router::{Router, fail_full};
 use crate::seat::Seat;
@@ -24,7 +25,7 @@ impl Router {
         }
         self.totals.dead_lettered.fetch_add(1, Ordering::Relaxed);
         let (id, now) = (DeadLetterId::new(self.clock.event_id()), self.clock.now());
-        let lost = self.dead.add(DeadLetter {
+        let letter = DeadLetter {
             id,
             envelope,
             handler: handler.to_owned(),
@@ -33,7 +34,9 @@ impl Router {
             replays: 0,
             first_failed_at: now,
             last_failed_at: now,
-        });
+        };
+        self.observer.see(|| Observed::Dead(&letter));
+        let lost = self.dead.add(letter);
         self.totals.dead_letters_lost.fetch_add(lost.len() as u64, Ordering::Relaxed);
         for lost in lost {
             tracing::error!(

@@ -86,7 +86,14 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
             } else {
                 let inbound = self.inbound(parcel, attempt);
                 let inmost = || -> LayerFuture<'_> { Box::pin(send()) };
-                caught(Next { inbound: &inbound, rest: layers, inmost: &inmost }.run()).await
+                let next = Next {
+                    inbound: &inbound,
+                    rest: layers,
+                    inmost: &inmost,
+                    #[cfg(feature = "testing")]
+                    condemn: &|panic| life.condemn(panic.to_owned()),
+                };
+                caught(next.run()).await
             }
         };
         let (left, limit) = (parcel.envelope.metadata().remaining(), seat.rules.timeout);

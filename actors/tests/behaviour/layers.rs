@@ -194,7 +194,7 @@ async fn a_struct_with_state_is_a_layer_and_is_printed_by_its_name() {
     }
     assert_eq!(log.all(), ["1", "2", "3"]);
     let printed = bus.handler("shop.On").unwrap().policy().to_string();
-    assert!(printed.contains("around_delivery=counter"), "{printed}");
+    assert!(printed.contains("around_delivery=faults,counter"), "{printed}");
 }
 
 #[actix::test]

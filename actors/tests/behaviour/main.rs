@@ -31,4 +31,7 @@ mod scopes;
 mod shutdown;
 mod subscribe;
 mod supervision;
+mod testing_faults;
+mod testing_kit;
+mod testing_shuffle;
 mod ttl;

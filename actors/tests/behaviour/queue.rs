@@ -246,6 +246,7 @@ async fn two_handlers_that_feed_each_other_end_in_dead_letters_not_in_a_deadlock
     });
     let policy = Policy::default().queue_max(2).concurrency(1);
     let bus = TestBus::start([Domain::new("clock").handler(doubling.with(policy))]).await.unwrap();
+    let bus = bus.session_max(secs(24 * 60 * 60));
     let tracked = bus.publish_tracked(Tick { n: 0 }).await.unwrap();
     assert!(!tracked.dead_letters().is_empty());
     let hops = tracked.dead_letters().iter().map(|letter| letter.envelope.hops()).max();
