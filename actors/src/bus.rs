@@ -18,7 +18,7 @@ use crate::registry::{Mount, Registry, Unmount};
 use crate::request::Request;
 use crate::router::Router;
 use crate::scheduler::{Schedule, ScheduleInfo, Scheduler, Schedules, Scheduling};
-use crate::seat::Seat;
+use crate::seat::{Seat, Stuck};
 use crate::start_error::StartError;
 use crate::subscriber::Subscriber;
 
@@ -159,6 +159,7 @@ impl Bus {
         let down = table.seats().iter().filter(|seat| seat.status() == HandlerStatus::Down);
         Health {
             down: down.map(|seat| seat.handler.to_string()).collect(),
+            stuck: table.seats().iter().flat_map(|seat| seat.stuck()).collect(),
             is_running: self.router.is_running(),
             uptime: self.router.clock.uptime(),
         }
@@ -175,6 +176,8 @@ impl Bus {
 pub struct Health {
     /// Handlers that failed more often than their policy allows.
     pub down: Vec<String>,
+    /// Attempts that take longer than their handler's policy expects.
+    pub stuck: Vec<Stuck>,
     /// Whether events are taken from outside.
     pub is_running: bool,
     /// Since when.

@@ -7,6 +7,7 @@ use crate::event::{Event, EventType, Replies};
 use crate::handler::EventHandler;
 use crate::policy::Policy;
 use crate::subscriber::{HandlerSpec, Subscriber};
+use crate::supervisor::{Escalation, Strategy};
 
 /// A domain: its handlers may publish only events named `<domain>.*`, and subscribe to any.
 ///
@@ -15,6 +16,8 @@ use crate::subscriber::{HandlerSpec, Subscriber};
 pub struct Domain {
     pub(crate) name: String,
     pub(crate) policy: Policy,
+    pub(crate) strategy: Strategy,
+    pub(crate) escalation: Escalation,
     pub(crate) handlers: Vec<HandlerSpec>,
     pub(crate) requests: Vec<(EventType, EventType)>,
 }
@@ -25,6 +28,8 @@ impl Domain {
         Self {
             name: name.into(),
             policy: Policy::default(),
+            strategy: Strategy::default(),
+            escalation: Escalation::default(),
             handlers: Vec::new(),
             requests: Vec::new(),
         }
@@ -59,6 +64,18 @@ impl Domain {
     /// Sets what the policies of its handlers leave open.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// Sets which handlers are rebuilt when one of them fails.
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
+        self
+    }
+
+    /// Sets what follows when a handler fails more often than its policy allows.
+    pub fn escalation(mut self, escalation: Escalation) -> Self {
+        self.escalation = escalation;
         self
     }
 

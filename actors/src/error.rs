@@ -193,6 +193,11 @@ impl HandlerError {
         Self::new(ErrorKind::Panic, "panic", message)
     }
 
+    /// The actor was rebuilt with its siblings before it answered.
+    pub(crate) fn restarted() -> Self {
+        Self::new(ErrorKind::Retry, "restarted", "the actor was rebuilt with its siblings")
+    }
+
     /// Sets the code by which programs tell this error from others of its kind.
     #[must_use]
     pub fn code(mut self, code: &'static str) -> Self {

@@ -10,12 +10,22 @@ use crate::event::{ERROR_SUFFIX, check_name};
 use crate::pattern::Pattern;
 use crate::policy::Policy;
 use crate::start_error::StartFault;
+use crate::supervisor::{Escalation, Strategy};
 
 /// The handlers of a runtime and the events between them.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
+    pub(crate) domains: Vec<DomainNode>,
     pub(crate) handlers: Vec<Node>,
     pub(crate) outside: Outside,
+}
+
+/// A domain as the graph knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct DomainNode {
+    pub(crate) name: String,
+    pub(crate) strategy: Strategy,
+    pub(crate) escalation: Escalation,
 }
 
 /// A handler as the graph knows it.
@@ -251,7 +261,7 @@ impl Graph {
         self.handlers.iter().find(|node| node.name == handler).map(|node| &node.policy)
     }
 
-    /// The graph as JSON: `{"handlers": [{"name", "domain", "subscribes_to", "patterns",
+    /// The graph as JSON: `{"domains": [{"name", "strategy", "escalation"}], "handlers": [{"name", "domain", "subscribes_to", "patterns",
     /// "publishes", "policy"}]}`, where the policy is an object of texts.
     pub fn to_json(&self) -> Value {
         let names = |events: &[EventType]| events.iter().map(|e| e.name).collect::<Vec<_>>();
@@ -267,7 +277,17 @@ impl Graph {
                 "policy": policy,
             })
         };
-        json!({ "handlers": self.handlers.iter().map(handler).collect::<Vec<_>>() })
+        let domain = |domain: &DomainNode| {
+            json!({
+                "name": domain.name,
+                "strategy": domain.strategy.to_string(),
+                "escalation": domain.escalation.to_string(),
+            })
+        };
+        json!({
+            "domains": self.domains.iter().map(domain).collect::<Vec<_>>(),
+            "handlers": self.handlers.iter().map(handler).collect::<Vec<_>>(),
+        })
     }
 }
 

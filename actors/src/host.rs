@@ -10,14 +10,13 @@ use actix::{Actor, Addr, Context};
 use actix_rt::Arbiter;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::Notify;
 
 use crate::crew::Crew;
 use crate::instance::{Factory, Instance};
 use crate::metrics::HandlerStatus;
 use crate::router::Router;
 use crate::seat::Seat;
-use crate::supervisor::{Child, Supervisor};
+use crate::supervisor::{Child, Orders, Supervisor};
 use crate::work::{Feed, Work};
 
 /// What a host is made from.
@@ -33,17 +32,17 @@ pub(crate) fn start<A>(plan: HostPlan<A>, supervisor: &Addr<Supervisor>) -> Chil
 where
     A: Actor<Context = Context<A>>,
 {
-    let retire = Arc::new(Notify::new());
+    let orders = Arc::new(Orders::default());
     let seat = Arc::clone(&plan.seat);
-    let host = Host::new(plan, supervisor.clone(), Arc::clone(&retire));
-    Child { seat, retire, task: actix_rt::spawn(host.run()) }
+    let host = Host::new(plan, supervisor.clone(), Arc::clone(&orders));
+    Child { seat, orders, task: actix_rt::spawn(host.run()) }
 }
 
 struct Host<A: Actor> {
     work: Rc<Work<A>>,
     factory: Factory<A>,
     supervisor: Addr<Supervisor>,
-    retire: Arc<Notify>,
+    orders: Arc<Orders>,
     concurrency: usize,
     /// The handler's own threads.
     threads: Vec<Arbiter>,
@@ -52,7 +51,7 @@ struct Host<A: Actor> {
 type Lives<'h> = FuturesUnordered<Pin<Box<dyn Future<Output = HandlerStatus> + 'h>>>;
 
 impl<A: Actor<Context = Context<A>>> Host<A> {
-    fn new(plan: HostPlan<A>, supervisor: Addr<Supervisor>, retire: Arc<Notify>) -> Self {
+    fn new(plan: HostPlan<A>, supervisor: Addr<Supervisor>, orders: Arc<Orders>) -> Self {
         let HostPlan { router, seat, factory, feeds } = plan;
         let threads: Vec<_> =
             (0..seat.rules.blocking.unwrap_or_default()).map(|_| Arbiter::new()).collect();
@@ -64,7 +63,7 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
         let concurrency = each * instances.len();
         let crew = Rc::new(Crew::new(instances, each));
         let work = Rc::new(Work { router, seat, feeds, crew, resting: Cell::new(0) });
-        Self { work, factory, supervisor, retire, concurrency, threads }
+        Self { work, factory, supervisor, orders, concurrency, threads }
     }
 
     async fn run(self) {
@@ -109,7 +108,10 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
         loop {
             tokio::select! {
                 biased;
-                () = self.retire.notified() => return HandlerStatus::Ended,
+                () = self.orders.retire.notified() => return HandlerStatus::Ended,
+                () = self.orders.recall.notified() => {
+                    self.work.crew.instances.iter().for_each(Instance::recall);
+                }
                 Some(status) = lives.next() => {
                     // One of several actors that may not be rebuilt ends the handler: the others
                     // would hide that it is ill.

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
@@ -16,7 +17,7 @@ use tokio::time::sleep;
 use crate::error::panic_text;
 use crate::metrics::HandlerStatus;
 use crate::seat::Seat;
-use crate::supervisor::{End, Ended, Supervisor, Verdict};
+use crate::supervisor::{Answer, End, Ended, Supervisor, Verdict};
 
 /// Builds the actor; run again at each restart.
 pub(crate) type Factory<A> = Arc<Mutex<dyn FnMut() -> A + Send>>;
@@ -32,7 +33,11 @@ pub(crate) struct Life<A: Actor> {
 struct Fate {
     order: Mutex<Option<End>>,
     ordered: Notify,
+    /// Wakes the deliveries in work when the order is a recall.
+    recalled: Notify,
     end: OnceLock<End>,
+    /// Whether a delivery has logged the panic that ended it.
+    is_logged: Arc<AtomicBool>,
 }
 
 impl Fate {
@@ -40,6 +45,7 @@ impl Fate {
     fn decree(&self, end: End) {
         self.order.lock().get_or_insert(end);
         self.ordered.notify_one();
+        self.recalled.notify_waiters();
     }
 
     async fn decreed(&self) -> End {
@@ -56,6 +62,22 @@ impl<A: Actor> Life<A> {
     /// A delivery panicked: the actor's state cannot be trusted any more.
     pub(crate) fn condemn(&self, panic: String) {
         self.fate.decree(End::Panicked(panic));
+    }
+
+    /// Resolves when the supervisor wants the actor rebuilt with its siblings.
+    pub(crate) async fn recalled(&self) {
+        loop {
+            let recalled = self.fate.recalled.notified();
+            if matches!(*self.fate.order.lock(), Some(End::Recalled)) {
+                return;
+            }
+            recalled.await;
+        }
+    }
+
+    /// Whether the panic that ends this life is yet to be logged; it is then the caller's to log.
+    pub(crate) fn claim_log(&self) -> bool {
+        !self.fate.is_logged.swap(true, Relaxed)
     }
 
     fn is_ending(&self) -> bool {
@@ -94,6 +116,8 @@ pub(crate) struct Instance<A: Actor> {
     fate: RefCell<Arc<Fate>>,
     is_retired: Cell<bool>,
     retired: Notify,
+    /// Ends the pause before a restart.
+    recalled: Notify,
     /// The thread on which the actor lives; `None` for that of its host.
     thread: Option<ArbiterHandle>,
 }
@@ -101,7 +125,8 @@ pub(crate) struct Instance<A: Actor> {
 impl<A: Actor<Context = Context<A>>> Instance<A> {
     pub(crate) fn new(thread: Option<ArbiterHandle>) -> Self {
         let (state, fate) = (watch::Sender::new(State::Starting), RefCell::default());
-        Self { state, fate, is_retired: Cell::new(false), retired: Notify::new(), thread }
+        let (retired, recalled) = (Notify::new(), Notify::new());
+        Self { state, fate, is_retired: Cell::new(false), retired, recalled, thread }
     }
 
     /// The current life; waits through restarts. `None` when the instance is gone.
@@ -125,6 +150,12 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
         self.fate.borrow().decree(End::Retired);
     }
 
+    /// Ends the actor, or its pause before a restart; the supervisor then says when it is rebuilt.
+    pub(crate) fn recall(&self) {
+        self.recalled.notify_waiters();
+        self.fate.borrow().decree(End::Recalled);
+    }
+
     /// Resolves when the thread of the actor is free for other work.
     pub(crate) async fn thread_is_free(&self) {
         if let Some(thread) = &self.thread {
@@ -142,30 +173,50 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
         seat: &Arc<Seat>,
         supervisor: &Addr<Supervisor>,
     ) -> HandlerStatus {
+        let mut started = None;
         let status = loop {
-            let end = self.live(factory, seat).await;
+            let end = self.live(factory, seat, started.take()).await;
             self.state.send_replace(State::Starting);
             if end == End::Retired {
                 break HandlerStatus::Ended;
             }
-            seat.set_status(HandlerStatus::Restarting);
-            let report = Ended { seat: Arc::clone(seat), end };
-            // A supervisor that is gone wants no restart.
-            let verdict = supervisor.send(report).await;
-            match verdict.unwrap_or(Verdict::GiveUp(HandlerStatus::Ended)) {
-                Verdict::GiveUp(status) => break status,
-                Verdict::RestartAfter(delay) => tokio::select! {
-                    () = self.retired.notified() => break HandlerStatus::Ended,
-                    () = sleep(delay) => {}
-                },
+            seat.mark_restarting();
+            let is_logged = Arc::clone(&self.fate.borrow().is_logged);
+            let report = Ended { seat: Arc::clone(seat), end, is_logged };
+            tokio::select! {
+                () = self.retired.notified() => break HandlerStatus::Ended,
+                answer = self.rest(report, supervisor) => match answer {
+                    Answer { verdict: Verdict::GiveUp(status), .. } => break status,
+                    answer => started = answer.started,
+                }
             }
         };
         self.state.send_replace(State::Gone);
         status
     }
 
+    /// Reports the end and waits until the actor may be built again.
+    async fn rest(&self, mut report: Ended, supervisor: &Addr<Supervisor>) -> Answer {
+        loop {
+            let answer = supervisor.send(report.clone()).await;
+            let answer = answer.unwrap_or_else(|_| Answer::of_nobody());
+            match answer.verdict {
+                Verdict::RestartAfter(delay) if !delay.is_zero() => tokio::select! {
+                    () = self.recalled.notified() => report.end = End::Recalled,
+                    () = sleep(delay) => return answer,
+                },
+                _ => return answer,
+            }
+        }
+    }
+
     /// One life, on the thread where it belongs.
-    async fn live(&self, factory: &Factory<A>, seat: &Arc<Seat>) -> End {
+    async fn live(
+        &self,
+        factory: &Factory<A>,
+        seat: &Arc<Seat>,
+        started: Option<oneshot::Sender<()>>,
+    ) -> End {
         let fate = Arc::new(Fate::default());
         if self.is_retired.get() {
             fate.decree(End::Retired);
@@ -174,18 +225,22 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
         let born = {
             let (state, fate, seat) = (self.state.clone(), Arc::clone(&fate), Arc::clone(seat));
             move |addr| {
-                seat.set_status(HandlerStatus::Up);
+                seat.mark_up();
                 state.send_replace(State::Alive(Arc::new(Life { addr, fate })));
+                if let Some(started) = started {
+                    // A supervisor that is gone need not know.
+                    let _ = started.send(());
+                }
             }
         };
-        let factory = Arc::clone(factory);
+        let (factory, handler) = (Arc::clone(factory), Arc::clone(&seat.handler));
         let Some(thread) = &self.thread else {
-            return live_here(factory, fate, born).await;
+            return live_here(factory, &handler, fate, born).await;
         };
         let (ended, has_ended) = oneshot::channel();
         thread.spawn_fn(move || {
             actix_rt::spawn(async move {
-                let end = live_here(factory, fate, born).await;
+                let end = live_here(factory, &handler, fate, born).await;
                 // The host is gone when the runtime has stopped.
                 let _ = ended.send(end);
             });
@@ -194,12 +249,13 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
     }
 }
 
-/// Builds the actor and polls it to its end, whatever ends it.
+/// Builds the actor and polls it to its end, whatever ends it. It is `born` when it has started.
 ///
 /// actix's own supervisor does not survive a panic: it unwinds through it. So the actor's future is
 /// polled here, under `catch_unwind`.
 async fn live_here<A: Actor<Context = Context<A>>>(
     factory: Factory<A>,
+    handler: &str,
     fate: Arc<Fate>,
     born: impl FnOnce(Addr<A>),
 ) -> End {
@@ -211,27 +267,35 @@ async fn live_here<A: Actor<Context = Context<A>>>(
     let context = Context::new();
     let addr = context.address();
     let mut life = Box::pin(context.into_future(actor));
-    born(addr);
     // A condemned actor first takes what is in its mailbox: those deliveries did nothing wrong.
     let end = tokio::select! {
         biased;
-        end = poll_caught(life.as_mut()) => end,
+        end = poll_caught(life.as_mut(), || born(addr)) => end,
         end = fate.decreed() => end,
     };
     // Before the mailbox goes, so that whoever loses a message finds the reason.
     let end = fate.end.get_or_init(|| end).clone();
     // Runs the actor's `stopping` and `stopped`, which may panic too.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(life))) {
-        tracing::error!(panic = panic_text(&*panic), "an actor panicked while it stopped");
+        let panic = panic_text(&*panic);
+        tracing::error!(handler, panic, "an actor panicked while it stopped");
     }
     end
 }
 
 async fn poll_caught<A: Actor<Context = Context<A>>>(
     mut life: Pin<&mut ContextFut<A, Context<A>>>,
+    born: impl FnOnce(),
 ) -> End {
+    let mut born = Some(born);
     std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| life.as_mut().poll(cx))) {
-        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Pending) => {
+            // The first poll ran the actor's `started`.
+            if let Some(born) = born.take() {
+                born();
+            }
+            Poll::Pending
+        }
         Ok(Poll::Ready(())) => Poll::Ready(End::Stopped),
         Err(panic) => Poll::Ready(End::Panicked(panic_text(&*panic))),
     })

@@ -65,6 +65,8 @@ pub struct HandlerMetrics {
     pub queue_max: usize,
     /// Deliveries in work, those that wait for another attempt included.
     pub in_flight: u64,
+    /// Attempts in work for longer than the policy's `stuck_after`.
+    pub stuck: usize,
     /// Whether its queue is paused.
     pub is_paused: bool,
     /// The state of its circuit breaker, if it has one.
@@ -144,6 +146,7 @@ pub(crate) struct Now {
     pub(crate) is_paused: bool,
     pub(crate) queue_depth: usize,
     pub(crate) queue_max: usize,
+    pub(crate) stuck: usize,
     pub(crate) breaker: Option<CircuitState>,
 }
 
@@ -203,6 +206,7 @@ impl Counters {
             queue_depth: now.queue_depth,
             queue_max: now.queue_max,
             in_flight: self.in_flight.load(Relaxed),
+            stuck: now.stuck,
             is_paused: now.is_paused,
             breaker: now.breaker,
             status: now.status,

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use actix::{Actor, Addr, Context, Handler, Message, MessageResult, ResponseFuture};
 
 use crate::domain::Domain;
-use crate::graph::{Graph, Node, Unheard};
+use crate::graph::{DomainNode, Graph, Node, Unheard};
 use crate::phase::Phase;
 use crate::policy::Policy;
 use crate::router::Router;
 use crate::seat::{Seat, SeatPlan};
 use crate::start_error::{StartError, StartFault};
 use crate::subscriber::HireWith;
-use crate::supervisor::{StartChild, StopAll, StopChild, Supervisor};
+use crate::supervisor::{
+    Escalation, OnDown, Regime, StartChild, StopAll, StopChild, Strategy, Supervisor,
+};
 use crate::table::Table;
 
 /// Seats the handlers of some domains, all or none.
@@ -66,7 +68,7 @@ struct Plan {
     /// The handlers that are new in the graph.
     hires: Vec<HireWith>,
     /// All domains, those without handlers too, with their policies.
-    domains: Vec<(String, Policy)>,
+    domains: Vec<(String, Policy, Strategy, Escalation)>,
     faults: Vec<StartFault>,
 }
 
@@ -77,13 +79,15 @@ pub(crate) struct Registry {
     domains: Vec<Troupe>,
     /// What every domain's policy leaves open.
     policy: Policy,
+    on_down: OnDown,
     next_id: u64,
 }
 
 impl Registry {
     /// `graph` holds what is known of the outside, and no handlers yet.
-    pub(crate) fn new(router: Arc<Router>, graph: Graph, policy: Policy) -> Self {
-        Self { router, graph, seats: Vec::new(), domains: Vec::new(), policy, next_id: 1 }
+    pub(crate) fn new(router: Arc<Router>, graph: Graph, policy: Policy, on_down: OnDown) -> Self {
+        let (seats, domains) = (Vec::new(), Vec::new());
+        Self { router, graph, seats, domains, policy, on_down, next_id: 1 }
     }
 
     fn known(&self, domain: &str) -> Option<&Troupe> {
@@ -91,12 +95,19 @@ impl Registry {
     }
 
     /// The domain at work, with a supervisor that is started when it is needed first.
-    fn troupe(&mut self, domain: &str, policy: &Policy) -> Troupe {
+    fn troupe(
+        &mut self,
+        domain: &str,
+        policy: Policy,
+        strategy: Strategy,
+        escalation: Escalation,
+    ) -> Troupe {
         if let Some(known) = self.known(domain) {
             return known.clone();
         }
-        let supervisor = Supervisor::new().start();
-        let new = Troupe { name: Arc::from(domain), policy: policy.clone(), supervisor };
+        let (name, on_down) = (Arc::<str>::from(domain), self.on_down.clone());
+        let regime = Regime { domain: Arc::clone(&name), strategy, escalation, on_down };
+        let new = Troupe { name, policy, supervisor: Supervisor::new(regime).start() };
         self.domains.push(new.clone());
         new
     }
@@ -113,6 +124,15 @@ impl Registry {
             if let Some(reason) = domain.policy.fault() {
                 let owner = format!("domain `{}`", domain.name);
                 plan.faults.push(StartFault::BadPolicy { owner, reason });
+            }
+            let Domain { strategy, escalation, .. } = domain;
+            if let Some(reason) = escalation.fault() {
+                let owner = format!("domain `{}`", domain.name);
+                plan.faults.push(StartFault::BadPolicy { owner, reason });
+            }
+            if plan.graph.domains.iter().all(|known| known.name != domain.name) {
+                let name = domain.name.clone();
+                plan.graph.domains.push(DomainNode { name, strategy, escalation });
             }
             // A handler that comes later lives by the policy of its domain.
             let known = self.known(&domain.name).map(|troupe| troupe.policy.clone());
@@ -137,7 +157,7 @@ impl Registry {
                 });
                 plan.hires.push(spec.hire);
             }
-            plan.domains.push((domain.name, policy));
+            plan.domains.push((domain.name, policy, strategy, escalation));
         }
         plan
     }
@@ -184,7 +204,10 @@ impl Handler<Mount> for Registry {
         // Also those without handlers: a handler that comes later lives by their policy.
         let troupes: HashMap<_, _> = domains
             .into_iter()
-            .map(|(name, policy)| (name.clone(), self.troupe(&name, &policy)))
+            .map(|(name, policy, strategy, escalation)| {
+                let troupe = self.troupe(&name, policy, strategy, escalation);
+                (name, troupe)
+            })
             .collect();
         let mut seats = Vec::new();
         let mut starts = Vec::new();

@@ -10,6 +10,7 @@ use std::time::Duration;
 use std::time::SystemTime;
 
 use actix::{Actor, Addr};
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use crate::bus::Bus;
@@ -28,6 +29,8 @@ use crate::registry::{GetGraph, Mount, Registry, StopDomains};
 use crate::router::{Limits, Router};
 use crate::scheduler::{Scheduler, Schedules, StopSchedules};
 use crate::start_error::{StartError, StartFault};
+use crate::supervisor::OnDown;
+use crate::watchdog::{self, Leash};
 
 /// A runtime about to start: what is mounted, and its limits.
 ///
@@ -45,6 +48,7 @@ pub struct RuntimeBuilder {
     wall: Wall,
     observer: Observer,
     dead: KeeperPlan,
+    on_down: OnDown,
 }
 
 /// A running runtime: a cheap handle, which dereferences to its [`Bus`]. Dropping it stops nothing.
@@ -54,6 +58,7 @@ pub struct Runtime {
     router: Arc<Router>,
     registry: Addr<Registry>,
     scheduler: Addr<Scheduler>,
+    watchdog: Arc<Mutex<Option<Leash>>>,
 }
 
 /// What was left when a runtime stopped.
@@ -110,6 +115,7 @@ impl Runtime {
         let quiet = timeout(self.router.limits.drain_timeout, self.router.live.quiet()).await;
         let report = if quiet.is_ok() { StopReport::default() } else { self.left() };
         self.router.phase.advance_to(Phase::Stopped);
+        self.watchdog.lock().take();
         for Left { handler, queued, in_flight } in &report.left {
             tracing::error!(handler, queued, in_flight, "left unfinished at shutdown");
         }
@@ -235,6 +241,13 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Calls `hook` with the name of each handler that goes down, once its status says so. One that
+    /// panics is logged. The last one that is set counts.
+    pub fn on_down(mut self, hook: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.on_down = Some(Arc::new(hook));
+        self
+    }
+
     /// Sets how many schedules there may be. Default 1 024.
     pub fn schedules_max(mut self, schedules: usize) -> Self {
         self.limits.schedules_max = schedules;
@@ -293,16 +306,26 @@ impl RuntimeBuilder {
     /// Outside an actix system.
     pub async fn start(self) -> Result<Runtime, StartError> {
         let mut faults = self.faults();
-        let Self { domains, mut outside, mut limits, policy, unheard, seed, wall, observer, dead } =
-            self;
+        let Self {
+            domains,
+            mut outside,
+            mut limits,
+            policy,
+            unheard,
+            seed,
+            wall,
+            observer,
+            dead,
+            on_down,
+        } = self;
         limits.room_timeout = policy.clone().or(&Policy::built_in()).rules().timeout;
         for domain in &domains {
             outside.requests.extend(&domain.requests);
         }
         let schedules_max = limits.schedules_max;
         let router = Arc::new(Router::new(limits, Clock::new(seed, wall), observer, dead));
-        let graph = Graph { handlers: Vec::new(), outside };
-        let registry = Registry::new(Arc::clone(&router), graph, policy).start();
+        let graph = Graph { outside, ..Graph::default() };
+        let registry = Registry::new(Arc::clone(&router), graph, policy, on_down).start();
         let refused = !faults.is_empty();
         let mounted = registry.send(Mount { domains, unheard, dry_run: refused }).await;
         if let Err(error) = mounted.map_err(|_| StartError::shutdown())? {
@@ -315,7 +338,8 @@ impl RuntimeBuilder {
         let scheduler = Scheduler::new(Arc::clone(&list)).start();
         let (seats, plans) = (registry.clone(), scheduler.clone());
         let bus = Bus::new(Arc::clone(&router), seats, plans, list);
-        Ok(Runtime { bus, router, registry, scheduler })
+        let watchdog = Arc::new(Mutex::new(Some(watchdog::start(&router))));
+        Ok(Runtime { bus, router, registry, scheduler, watchdog })
     }
 
     /// Faults that are not the graph's.

@@ -21,6 +21,10 @@ use crate::policy::{Policy, Rules};
 use crate::queue::Queue;
 use crate::throttle::Throttle;
 
+mod watch;
+pub use watch::Stuck;
+pub(crate) use watch::Watch;
+
 /// One handler's seat at the bus.
 pub(crate) struct Seat {
     pub(crate) id: u64,
@@ -42,6 +46,7 @@ pub(crate) struct Seat {
     pub(crate) circuit_changed: Notify,
     pub(crate) seen: Option<Seen>,
     pub(crate) drops: Throttle,
+    watch: Watch,
     is_paused: AtomicBool,
     /// Told when the host should look again whether it may take the next event.
     pub(crate) changed: Notify,
@@ -79,6 +84,7 @@ impl Seat {
             circuit_changed: Notify::new(),
             seen: policy.dedupe.clone().map(Seen::new),
             drops: Throttle::default(),
+            watch: Watch::default(),
             is_paused: AtomicBool::new(false),
             changed: Notify::new(),
             status: AtomicU8::new(0),
@@ -106,6 +112,18 @@ impl Seat {
             HandlerStatus::Ended => 3,
         };
         self.status.store(value, Ordering::Release);
+    }
+
+    /// An actor of it ended. What is down or ended stays so.
+    pub(crate) fn mark_restarting(&self) {
+        // Refused by a status that stays.
+        let _ = self.status.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// An actor of it has started. What is down or ended stays so.
+    pub(crate) fn mark_up(&self) {
+        // Refused by a status that stays.
+        let _ = self.status.compare_exchange(1, 0, Ordering::AcqRel, Ordering::Acquire);
     }
 
     pub(crate) fn is_paused(&self) -> bool {
@@ -151,6 +169,7 @@ impl Seat {
             is_paused: self.is_paused(),
             queue_depth: self.queue.len(),
             queue_max: self.queue.max(),
+            stuck: self.stuck().len(),
             breaker: self.circuit.as_ref().map(|circuit| circuit.state(Instant::now())),
         })
     }

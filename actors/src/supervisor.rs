@@ -1,47 +1,65 @@
 //! The supervisor of one domain: starts its handlers' hosts, decides what happens when an actor
 //! ends, and stops the hosts in reverse order.
 
-use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use actix::{Actor, Addr, Context, Handler, Message, MessageResult, ResponseFuture};
-use tokio::sync::Notify;
+use actix::{
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseActFuture,
+    ResponseFuture, WrapFuture,
+};
+use futures_util::future::try_join_all;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::layer::retry::doubled;
+use crate::error::panic_text;
 use crate::metrics::HandlerStatus;
-use crate::policy::{Restart, RestartRules};
+use crate::policy::Restart;
 use crate::seat::Seat;
 
-/// How an actor's life ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// It stopped its own context.
-    Stopped,
-    /// It, or a delivery to it, panicked.
-    Panicked(String),
-    /// It was told to stop.
-    Retired,
-}
-
-/// What follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    RestartAfter(Duration),
-    GiveUp(HandlerStatus),
-}
+mod strategy;
+pub use strategy::Strategy;
+mod history;
+use history::History;
+pub(crate) use history::{End, Verdict};
+mod escalation;
+pub use escalation::Escalation;
+use escalation::{Ladder, Step};
+mod round;
+use round::{Cue, Round, Ticket};
 
 /// A host reports that an actor ended, and asks what to do.
+#[derive(Clone)]
 pub(crate) struct Ended {
     pub(crate) seat: Arc<Seat>,
     pub(crate) end: End,
+    /// Whether a delivery has logged the panic.
+    pub(crate) is_logged: Arc<AtomicBool>,
 }
 
 impl Message for Ended {
-    type Result = Verdict;
+    type Result = Answer;
+}
+
+/// What follows, and whom to tell when the next actor has started.
+pub(crate) struct Answer {
+    pub(crate) verdict: Verdict,
+    pub(crate) started: Option<oneshot::Sender<()>>,
+}
+
+impl Answer {
+    fn only(verdict: Verdict) -> Self {
+        Self { verdict, started: None }
+    }
+
+    /// A supervisor that is gone wants no restart.
+    pub(crate) fn of_nobody() -> Self {
+        Self::only(Verdict::GiveUp(HandlerStatus::Ended))
+    }
 }
 
 /// Starts a host; it is given the supervisor's address.
@@ -73,21 +91,250 @@ impl Message for StopAll {
 /// A host at work.
 pub(crate) struct Child {
     pub(crate) seat: Arc<Seat>,
-    pub(crate) retire: Arc<Notify>,
+    pub(crate) orders: Arc<Orders>,
     pub(crate) task: JoinHandle<()>,
 }
 
-/// How long a host may take to end when the runtime stops: its actors' `stopped` hooks.
+/// What a supervisor tells a host.
+#[derive(Default)]
+pub(crate) struct Orders {
+    /// End for good.
+    pub(crate) retire: Notify,
+    /// End the actors, and ask what follows.
+    pub(crate) recall: Notify,
+}
+
+/// Told the name of each handler that goes down.
+pub(crate) type OnDown = Option<Arc<dyn Fn(&str) + Send + Sync>>;
+
+/// What a supervisor is made from.
+pub(crate) struct Regime {
+    pub(crate) domain: Arc<str>,
+    pub(crate) strategy: Strategy,
+    pub(crate) escalation: Escalation,
+    pub(crate) on_down: OnDown,
+}
+
+/// How long a host may take to end when the runtime stops, or its actors when they are recalled:
+/// their `stopped` hooks.
 const RETIRE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) struct Supervisor {
-    children: Vec<Child>,
-    histories: HashMap<u64, History>,
+    regime: Regime,
+    /// In order of mounting.
+    members: Vec<Member>,
+    ladder: Ladder,
+    round: Round,
+}
+
+/// A handler of the domain.
+struct Member {
+    seat: Arc<Seat>,
+    orders: Arc<Orders>,
+    /// `None` once somebody waits for its end.
+    task: Option<JoinHandle<()>>,
+    history: History,
+    /// Its actors that ended and wait for an answer.
+    waiting: Vec<oneshot::Sender<Answer>>,
+    /// The verdict that ended it.
+    gone: Option<HandlerStatus>,
+}
+
+impl Member {
+    /// Whether none of its actors is alive.
+    fn has_ended(&self) -> bool {
+        self.waiting.len() >= self.seat.rules.blocking.unwrap_or(1)
+    }
+
+    fn answer_all(&mut self, verdict: Verdict) {
+        for reply in self.waiting.drain(..) {
+            // An actor that is retired does not wait for the answer.
+            let _ = reply.send(Answer::only(verdict));
+        }
+    }
 }
 
 impl Supervisor {
-    pub(crate) fn new() -> Self {
-        Self { children: Vec::new(), histories: HashMap::new() }
+    pub(crate) fn new(regime: Regime) -> Self {
+        Self { regime, members: Vec::new(), ladder: Ladder::default(), round: Round::default() }
+    }
+
+    fn place(&self, seat_id: u64) -> Option<usize> {
+        self.members.iter().position(|member| member.seat.id == seat_id)
+    }
+
+    /// Decides about an actor that ended: answers, or keeps the reply until it is to be rebuilt.
+    fn judge(&mut self, place: usize, end: &End, reply: oneshot::Sender<Answer>) {
+        let member = &mut self.members[place];
+        let id = member.seat.id;
+        member.waiting.push(reply);
+        if let Some(status) = member.gone {
+            member.answer_all(Verdict::GiveUp(status));
+            self.round.leave(id);
+            return;
+        }
+        if self.round.is_stopping(id) {
+            if member.has_ended() {
+                self.round.ended(id);
+            }
+            return;
+        }
+        let counters = &member.seat.counters;
+        let successes = counters.processed.load(Relaxed) - counters.errors.load(Relaxed);
+        let rules = &member.seat.rules.restart;
+        let verdict = member.history.decide(rules, end, successes, Instant::now());
+        let never = rules.restart == Restart::Never;
+        match verdict {
+            Verdict::RestartAfter(delay) => self.restart(place, end, delay),
+            Verdict::GiveUp(HandlerStatus::Down) if !never => self.escalate(place),
+            Verdict::GiveUp(status) => self.give_up(place, status),
+        }
+    }
+
+    fn restart(&mut self, place: usize, end: &End, delay: Duration) {
+        let strategy = self.regime.strategy;
+        let member = &mut self.members[place];
+        tracing::warn!(handler = %member.seat.handler, ?end, ?delay, "handler restarts");
+        if strategy != Strategy::OneForOne && matches!(end, End::Panicked(_)) {
+            self.call(place, delay, |other, restart| strategy.rebuilds(other, place, restart));
+        } else {
+            self.round.leave(member.seat.id);
+            member.seat.counters.restarts.fetch_add(1, Relaxed);
+            member.answer_all(Verdict::RestartAfter(delay));
+        }
+    }
+
+    /// Begins to rebuild the handlers that are called, among them the one at `place`.
+    fn call(&mut self, place: usize, pause: Duration, is_called: impl Fn(usize, Restart) -> bool) {
+        let members = self.members.iter().enumerate();
+        let called = members.filter(|(other, member)| {
+            member.gone.is_none() && is_called(*other, member.seat.rules.restart.restart)
+        });
+        self.round.call(called.map(|(_, member)| member.seat.id), pause);
+        if self.members[place].has_ended() {
+            self.round.ended(self.members[place].seat.id);
+        }
+    }
+
+    /// A handler is beyond its limits.
+    fn escalate(&mut self, place: usize) {
+        let domain = &*self.regime.domain;
+        let handler = Arc::clone(&self.members[place].seat.handler);
+        match self.ladder.decide(self.regime.escalation, Instant::now()) {
+            Step::HandlerDown => self.give_up(place, HandlerStatus::Down),
+            Step::RestartDomain(pause) => {
+                tracing::warn!(domain, %handler, ?pause, "beyond its limits, its domain restarts");
+                for member in &mut self.members {
+                    member.history = History::default();
+                }
+                self.call(place, pause, |other, restart| {
+                    other == place || restart != Restart::Never
+                });
+            }
+            Step::DomainDown => {
+                tracing::error!(domain, %handler, "beyond its limits, its domain is down");
+                self.call(place, Duration::ZERO, |_, _| true);
+                for place in 0..self.members.len() {
+                    self.mark_gone(place, HandlerStatus::Down);
+                }
+            }
+        }
+    }
+
+    fn give_up(&mut self, place: usize, status: HandlerStatus) {
+        let handler = &*self.members[place].seat.handler;
+        if status == HandlerStatus::Down {
+            tracing::error!(handler, "handler is down, its policy allows no restart");
+        } else {
+            tracing::debug!(handler, "handler ended");
+        }
+        self.mark_gone(place, status);
+    }
+
+    /// Nothing of the handler is built again. Those of its actors that are alive learn it when they
+    /// end.
+    fn mark_gone(&mut self, place: usize, status: HandlerStatus) {
+        let member = &mut self.members[place];
+        if member.gone.is_some() {
+            return;
+        }
+        member.gone = Some(status);
+        // Before the hook, which may look at it.
+        member.seat.set_status(status);
+        if !member.waiting.is_empty() {
+            member.answer_all(Verdict::GiveUp(status));
+            self.round.leave(member.seat.id);
+        }
+        if status == HandlerStatus::Down
+            && let Some(on_down) = &self.regime.on_down
+        {
+            let handler = &*member.seat.handler;
+            let told = catch_unwind(AssertUnwindSafe(|| on_down(handler)));
+            if let Err(panic) = told {
+                let panic = panic_text(&*panic);
+                tracing::error!(handler, panic, "the hook for handlers that go down panicked");
+            }
+        }
+    }
+
+    /// Does what the round says, until it waits for something.
+    fn go_on(&mut self, ctx: &mut Context<Self>) {
+        while let Some(cue) = self.round.next() {
+            match cue {
+                Cue::Recall(seat_id, ticket) => self.recall(seat_id, ticket, ctx),
+                Cue::Pause(pause, ticket) => {
+                    let pause = sleep(pause).into_actor(self).map(move |(), act, ctx| {
+                        act.round.pause_is_over(ticket);
+                        act.go_on(ctx);
+                    });
+                    ctx.spawn(pause);
+                }
+                Cue::Release(seat_id) => self.release(seat_id, ctx),
+            }
+        }
+    }
+
+    fn recall(&mut self, seat_id: u64, ticket: Ticket, ctx: &mut Context<Self>) {
+        let Some(place) = self.place(seat_id) else {
+            return self.round.leave(seat_id);
+        };
+        let member = &self.members[place];
+        let handler = Arc::clone(&member.seat.handler);
+        member.orders.recall.notify_one();
+        let too_late = sleep(RETIRE_TIMEOUT).into_actor(self).map(move |(), act, ctx| {
+            if act.round.give_up_on(seat_id, ticket) {
+                tracing::warn!(%handler, "handler does not stop in time, it is rebuilt later");
+                if let Some(place) = act.place(seat_id) {
+                    act.members[place].answer_all(Verdict::RestartAfter(Duration::ZERO));
+                }
+                act.go_on(ctx);
+            }
+        });
+        ctx.spawn(too_late);
+    }
+
+    fn release(&mut self, seat_id: u64, ctx: &mut Context<Self>) {
+        let Some(place) = self.place(seat_id) else {
+            return self.round.leave(seat_id);
+        };
+        let member = &mut self.members[place];
+        member.seat.counters.restarts.fetch_add(1, Relaxed);
+        let verdict = Verdict::RestartAfter(Duration::ZERO);
+        let mut begun = Vec::new();
+        for reply in member.waiting.drain(..) {
+            let (started, has_started) = oneshot::channel();
+            begun.push(has_started);
+            // An actor that is retired does not wait for the answer.
+            let _ = reply.send(Answer { verdict, started: Some(started) });
+        }
+        // An actor that did not start reports its end, so nothing is to be done about it here.
+        let started = try_join_all(begun).into_actor(self).map(move |started, act, ctx| {
+            if started.is_ok() {
+                act.round.risen(seat_id);
+                act.go_on(ctx);
+            }
+        });
+        ctx.spawn(started);
     }
 }
 
@@ -99,46 +346,48 @@ impl Handler<StartChild> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, StartChild(hire): StartChild, ctx: &mut Context<Self>) {
-        self.children.push(hire(&actix::AsyncContext::address(ctx)));
+        let Child { seat, orders, task } = hire(&ctx.address());
+        let (history, waiting) = (History::default(), Vec::new());
+        let member = Member { seat, orders, task: Some(task), history, waiting, gone: None };
+        self.members.push(member);
     }
 }
 
 impl Handler<Ended> for Supervisor {
-    type Result = MessageResult<Ended>;
+    type Result = ResponseFuture<Answer>;
 
-    fn handle(&mut self, Ended { seat, end }: Ended, _: &mut Context<Self>) -> Self::Result {
-        let counters = &seat.counters;
-        let successes = counters.processed.load(Relaxed) - counters.errors.load(Relaxed);
-        let history = self.histories.entry(seat.id).or_default();
-        let verdict = history.decide(&seat.rules.restart, &end, successes, Instant::now());
-        let handler = &*seat.handler;
-        match verdict {
-            Verdict::RestartAfter(delay) => {
-                counters.restarts.fetch_add(1, Relaxed);
-                tracing::warn!(handler, ?end, ?delay, "handler restarts");
-            }
-            Verdict::GiveUp(HandlerStatus::Down) => {
-                tracing::error!(handler, ?end, "handler is down, its policy allows no restart");
-            }
-            Verdict::GiveUp(_) => tracing::debug!(handler, ?end, "handler ended"),
+    fn handle(&mut self, ended: Ended, ctx: &mut Context<Self>) -> Self::Result {
+        let Ended { seat, end, is_logged } = ended;
+        if let End::Panicked(panic) = &end
+            && !is_logged.load(Relaxed)
+        {
+            tracing::error!(handler = %seat.handler, panic, "handler panicked");
         }
-        MessageResult(verdict)
+        let (reply, answer) = oneshot::channel();
+        if let Some(place) = self.place(seat.id) {
+            self.judge(place, &end, reply);
+            self.go_on(ctx);
+        }
+        Box::pin(async { answer.await.unwrap_or_else(|_| Answer::of_nobody()) })
     }
 }
 
 impl Handler<StopChild> for Supervisor {
-    type Result = ResponseFuture<()>;
+    type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, StopChild { seat_id }: StopChild, _: &mut Context<Self>) -> Self::Result {
-        self.histories.remove(&seat_id);
-        let place = self.children.iter().position(|child| child.seat.id == seat_id);
-        let child = place.map(|place| self.children.remove(place));
-        Box::pin(async move {
-            if let Some(child) = child {
+        let task = self.place(seat_id).and_then(|place| self.members[place].task.take());
+        let ended = async move {
+            if let Some(task) = task {
                 // The host ends by itself when its closed queue is empty.
-                let _ = child.task.await;
+                let _ = task.await;
             }
-        })
+        };
+        Box::pin(ended.into_actor(self).map(move |(), act, ctx| {
+            act.members.retain(|member| member.seat.id != seat_id);
+            act.round.leave(seat_id);
+            act.go_on(ctx);
+        }))
     }
 }
 
@@ -146,102 +395,17 @@ impl Handler<StopAll> for Supervisor {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, _: StopAll, _: &mut Context<Self>) -> Self::Result {
-        let children = std::mem::take(&mut self.children);
+        let members = std::mem::take(&mut self.members);
+        self.round = Round::default();
         Box::pin(async move {
-            for mut child in children.into_iter().rev() {
-                child.retire.notify_one();
-                if timeout(RETIRE_TIMEOUT, &mut child.task).await.is_err() {
-                    tracing::warn!(handler = %child.seat.handler, "handler did not stop in time");
-                    child.task.abort();
+            for member in members.into_iter().rev() {
+                member.orders.retire.notify_one();
+                let Some(mut task) = member.task else { continue };
+                if timeout(RETIRE_TIMEOUT, &mut task).await.is_err() {
+                    tracing::warn!(handler = %member.seat.handler, "handler did not stop in time");
+                    task.abort();
                 }
             }
         })
-    }
-}
-
-/// When a handler was restarted, and how many times in a row nothing succeeded in between.
-#[derive(Default)]
-struct History {
-    restarts: VecDeque<Instant>,
-    in_row: u32,
-    successes: u64,
-}
-
-impl History {
-    fn decide(&mut self, rules: &RestartRules, end: &End, successes: u64, now: Instant) -> Verdict {
-        match (end, rules.restart) {
-            (End::Retired, _) => return Verdict::GiveUp(HandlerStatus::Ended),
-            (End::Stopped, Restart::OnFailure | Restart::Never) => {
-                return Verdict::GiveUp(HandlerStatus::Ended);
-            }
-            (End::Panicked(_), Restart::Never) => return Verdict::GiveUp(HandlerStatus::Down),
-            (End::Stopped, Restart::Always)
-            | (End::Panicked(_), Restart::Always | Restart::OnFailure) => {}
-        }
-        while let Some(first) = self.restarts.front()
-            && now.duration_since(*first) >= rules.within
-        {
-            self.restarts.pop_front();
-        }
-        if self.restarts.len() >= rules.max as usize {
-            return Verdict::GiveUp(HandlerStatus::Down);
-        }
-        self.restarts.push_back(now);
-        self.in_row = if successes > self.successes { 1 } else { self.in_row + 1 };
-        self.successes = successes;
-        Verdict::RestartAfter(doubled(rules.delay, self.in_row, rules.delay_max))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::{millis, secs};
-    use crate::policy::Policy;
-
-    fn rules(policy: Policy) -> RestartRules {
-        policy.or(&Policy::built_in()).rules().restart
-    }
-
-    fn panicked() -> End {
-        End::Panicked("boom".into())
-    }
-
-    #[actix::test]
-    async fn the_pause_doubles_until_something_succeeds() {
-        let rules = rules(Policy::default().restart_delay(millis(10), millis(50)));
-        let (mut history, now) = (History::default(), Instant::now());
-        let mut pause = |successes| history.decide(&rules, &panicked(), successes, now);
-        for expected in [10, 20, 40, 50, 50] {
-            assert_eq!(pause(0), Verdict::RestartAfter(millis(expected)));
-        }
-        assert_eq!(pause(1), Verdict::RestartAfter(millis(10)));
-    }
-
-    #[actix::test]
-    async fn the_limit_counts_within_its_window_only() {
-        let rules = rules(Policy::default().restarts_max(2).restarts_within(secs(10)));
-        let (mut history, start) = (History::default(), Instant::now());
-        let mut at = |s| history.decide(&rules, &panicked(), 0, start + secs(s));
-        assert!(matches!(at(0), Verdict::RestartAfter(_)));
-        assert!(matches!(at(1), Verdict::RestartAfter(_)));
-        assert!(matches!(at(11), Verdict::RestartAfter(_)), "both are out of the window");
-        assert!(matches!(at(12), Verdict::RestartAfter(_)));
-        assert_eq!(at(13), Verdict::GiveUp(HandlerStatus::Down));
-    }
-
-    #[actix::test]
-    async fn the_truth_table_of_restart() {
-        use HandlerStatus::{Down, Ended};
-        let decide = |restart, end: End| {
-            let rules = rules(Policy::default().restart(restart));
-            History::default().decide(&rules, &end, 0, Instant::now())
-        };
-        assert!(matches!(decide(Restart::Always, panicked()), Verdict::RestartAfter(_)));
-        assert!(matches!(decide(Restart::Always, End::Stopped), Verdict::RestartAfter(_)));
-        assert!(matches!(decide(Restart::OnFailure, panicked()), Verdict::RestartAfter(_)));
-        assert_eq!(decide(Restart::OnFailure, End::Stopped), Verdict::GiveUp(Ended));
-        assert_eq!(decide(Restart::Never, panicked()), Verdict::GiveUp(Down));
-        assert_eq!(decide(Restart::Never, End::Stopped), Verdict::GiveUp(Ended));
     }
 }

@@ -18,6 +18,7 @@ use crate::error::{ErrorKind, HandlerError, HandlerResult, panic_text};
 use crate::instance::Life;
 use crate::layer::breaker::Verdict;
 use crate::layer::{LayerFuture, Next};
+use crate::seat::Watch;
 use crate::supervisor::End;
 use crate::work::gates::verdict_on;
 use crate::work::{Feed, SendError, Work, caught};
@@ -76,7 +77,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
             sending.await.map_err(|error| {
                 // A layer may try once more, or make a success of it.
                 scope.discard();
-                Self::judge(life, error)
+                self.judge(parcel, life, attempt, error)
             })
         };
         let layers = &seat.policy.around_attempt;
@@ -96,6 +97,14 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
                 caught(next.run()).await
             }
         };
+        let called = async {
+            tokio::select! {
+                biased;
+                result = called => result,
+                () = life.recalled() => Err(HandlerError::restarted()),
+            }
+        };
+        let watched = Watch::begin(seat, &parcel.envelope, attempt);
         let (left, limit) = (parcel.envelope.metadata().remaining(), seat.rules.timeout);
         let result = timeout(left.map_or(limit, |left| left.min(limit)), called).await;
         let outputs = scope.seal();
@@ -104,7 +113,10 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         }
         if seat.rules.blocking.is_some() {
             // A thread that computes cannot be interrupted: its turn ends when it is free.
-            actix_rt::spawn(async move { turn.instance().thread_is_free().await });
+            actix_rt::spawn(async move {
+                turn.instance().thread_is_free().await;
+                drop(watched);
+            });
         }
         match left {
             Some(left) if left <= limit => Err(HandlerError::deadline()),
@@ -149,26 +161,32 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
     }
 
     /// Turns a failed message into an error, and condemns the life in which something panicked.
-    fn judge(life: &Life<A>, error: SendError) -> HandlerError {
-        match error {
-            SendError::Handler(error) => {
-                if error.kind() == ErrorKind::Panic {
-                    life.condemn(error.message().to_owned());
-                }
-                error
+    fn judge(
+        &self,
+        parcel: &Parcel,
+        life: &Life<A>,
+        attempt: u32,
+        error: SendError,
+    ) -> HandlerError {
+        let panic = match (error, life.end()) {
+            (SendError::Handler(error), _) if error.kind() != ErrorKind::Panic => return error,
+            (SendError::Handler(error), _) => error.message().to_owned(),
+            (SendError::Lost, Some(End::Panicked(panic))) => panic.clone(),
+            (SendError::Lost, Some(End::Recalled)) => return HandlerError::restarted(),
+            (SendError::Lost, Some(End::Stopped | End::Retired)) => {
+                return HandlerError::panic("the actor stopped before it answered");
             }
-            SendError::Lost => match life.end() {
-                Some(End::Panicked(panic)) => HandlerError::panic(panic.clone()),
-                Some(End::Stopped | End::Retired) => {
-                    HandlerError::panic("the actor stopped before it answered")
-                }
-                None => {
-                    let panic = "the handler's future ended without an answer: it panicked";
-                    life.condemn(panic.to_owned());
-                    HandlerError::panic(panic)
-                }
-            },
+            (SendError::Lost, None) => {
+                "the handler's future ended without an answer: it panicked".to_owned()
+            }
+        };
+        if life.claim_log() {
+            let (handler, event) = (&*self.seat.handler, parcel.envelope.name());
+            let trace_id = parcel.envelope.trace_id();
+            tracing::error!(handler, event, %trace_id, attempt, panic, "handler panicked");
         }
+        life.condemn(panic.clone());
+        HandlerError::panic(panic)
     }
 }
 
