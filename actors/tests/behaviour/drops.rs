@@ -1,6 +1,5 @@
 //! What a full queue drops is counted, logged once in a while, and told to who asked.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use callboard_actors::prelude::*;
@@ -9,41 +8,8 @@ use callboard_actors::{Overflow, RequestError, secs};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Level, Metadata, Subscriber};
 
-use crate::play::{Log, Order, Receipt, metrics, order, send, settle, shop};
-
-/// Writes down what is logged as a warning or worse.
-struct Warnings(Log);
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        // Writing to a string does not fail.
-        let _ = write!(self.0, "{}={value:?} ", field.name());
-    }
-}
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN
-    }
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        let mut line = Line(String::new());
-        event.record(&mut line);
-        self.0.add(line.0);
-    }
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
+use crate::play::{Log, Order, Receipt, Warnings, metrics, order, send, settle, shop};
 
 /// A shop with room for two, whose first order is in work until the gate opens.
 async fn full(overflow: Overflow) -> (TestBus, Arc<Mutex<Vec<i64>>>, Arc<Semaphore>) {
@@ -64,10 +30,7 @@ async fn full(overflow: Overflow) -> (TestBus, Arc<Mutex<Vec<i64>>>, Arc<Semapho
 #[actix::test]
 async fn a_stream_of_drops_is_one_line_in_each_interval_with_their_number() {
     let log = Log::default();
-    // Of a single subscriber tracing asks the one of the thread that logs a line first, which in
-    // another test is none, and remembers that; of two it asks all.
-    let _second = tracing::Dispatch::new(Warnings(Log::default()));
-    let _guard = tracing::subscriber::set_default(Warnings(log.clone()));
+    let _warnings = Warnings::written_to(&log);
     for overflow in [Overflow::DropOldest, Overflow::DropNewest] {
         let before = log.len();
         let (bus, _, gate) = full(overflow).await;

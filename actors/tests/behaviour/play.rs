@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 mod shop;
 pub(crate) use shop::{Log, Order, Receipt, metrics, order, send, settle, shop};
+mod warnings;
+pub(crate) use warnings::Warnings;
 
 macro_rules! events {
     ($($name:ident = $wire:literal),* $(,)?) => {$(

@@ -50,6 +50,11 @@ pub(crate) fn order(key: &str, n: i64) -> Order {
 pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
+    /// What was written since the last look, in one line.
+    pub(crate) fn take(&self) -> String {
+        std::mem::take(&mut *self.0.lock()).join(" ")
+    }
+
     pub(crate) fn add(&self, entry: impl Into<String>) {
         self.0.lock().push(entry.into());
     }
