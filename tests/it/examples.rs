@@ -83,6 +83,29 @@ fn resilience_shows_breaker_fallback_rate_limit_and_replay() {
     }
 }
 
+#[test]
+fn supervision_shows_who_is_rebuilt_and_who_goes_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = command("supervision", folder.path(), &[]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    let (_, after) = text.split_once("average behind it:\n").unwrap();
+    let lines: Vec<_> = after.lines().take(4).map(str::trim).collect();
+    let expected = [
+        "calibrate stops after 1 readings",
+        "average stops after 2 readings",
+        "calibrate starts",
+        "average starts",
+    ];
+    assert_eq!(lines, expected, "{text}");
+    assert!(text.contains("down: sensor.collect, sensor.calibrate, sensor.average"), "{text}");
+    let log = String::from_utf8(output.stderr).unwrap();
+    let is_logged =
+        |parts: [&str; 3]| log.lines().any(|line| parts.iter().all(|part| line.contains(part)));
+    assert!(is_logged(["panicked", "supervision.rs", "colder than possible"]), "{log}");
+    assert!(is_logged(["handler panicked", "sensor.calibrate", "trace_id"]), "{log}");
+}
+
 /// The exit code, and what the program said on standard error.
 fn refused(vars: &[(&str, &str)]) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
