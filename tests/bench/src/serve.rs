@@ -1,0 +1,252 @@
+//! The servers: the name of one enters, its port leaves on standard output, and it serves until its
+//! process is killed.
+#![allow(clippy::print_stdout)] // the port is for the process that started this one
+
+use std::future::pending;
+use std::io::{Write, stdout};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix_web::{App as WebApp, Error, HttpRequest, HttpResponse, HttpServer, web};
+use actix_web_actors::ws;
+use bytestring::ByteString;
+use callboard::db::Db;
+use callboard::http::Routes;
+use callboard::prelude::*;
+use callboard::settings::Settings;
+use callboard::ws::Ws;
+use callboard::{Runtime, Subscriber};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::failure::Failure;
+use crate::machine;
+use crate::peers::callboard::SYSTEM;
+use crate::wire::{News, Purchase, Receipt, sell};
+
+/// How many handlers wait for something in the figure of idle subscriptions.
+pub(crate) const SUBSCRIPTIONS: usize = 100_000;
+
+/// Serves until the process ends.
+pub(crate) fn serve(what: &str) -> Result<(), Failure> {
+    machine::pin(machine::AWAY);
+    actix_rt::System::new().block_on(async {
+        match what {
+            "http-bare" => bare(|config| {
+                config.route("/purchases", web::post().to(purchase));
+            })?,
+            "ws-bare" => {
+                let crowd = Crowd::default();
+                bare(move |config| {
+                    config.app_data(web::Data::new(crowd.clone()));
+                    config.route("/ws", web::get().to(connect));
+                })?;
+            }
+            "http-ours" => ours(App::new(settings()?).mount(shop(None)).routes(routes())).await?,
+            "ws-ours" => {
+                let permits = Ws::new().request::<Purchase>().publish::<News>().listen::<News>();
+                let app = App::new(settings()?).mount(shop(None)).ws("/ws", permits);
+                ours(app).await?;
+            }
+            "db-ours" => with_db().await?,
+            "subscriptions" => subscriptions().await?,
+            _ => return Err(Failure::Usage("serve http-ours|http-bare|ws-ours|ws-bare|…")),
+        }
+        pending().await
+    })
+}
+
+fn announce(address: Option<&SocketAddr>) -> Result<(), Failure> {
+    let address = address.ok_or_else(|| Failure::Answer("no address".to_owned()))?;
+    println!("{}", address.port());
+    Ok(stdout().flush()?)
+}
+
+// ---- ours ----
+
+/// The defaults, on any free port.
+fn settings() -> Result<Settings, Failure> {
+    Settings::from_vars([("SERVER_PORT", "0")]).map_err(|error| Failure::of(SYSTEM)(&error))
+}
+
+fn routes() -> Routes {
+    Routes::new().post::<Purchase>("/purchases")
+}
+
+fn shop(db: Option<Db>) -> Domain {
+    Domain::new("bench").handler(Shop { db })
+}
+
+async fn ours(app: App) -> Result<(), Failure> {
+    let running = app.start().await.map_err(|error| Failure::of(SYSTEM)(&error))?;
+    announce(running.addresses().first())
+}
+
+#[derive(Clone)]
+struct Shop {
+    /// Asked whether it is there, where there is one.
+    db: Option<Db>,
+}
+
+impl EventHandler for Shop {
+    type Input = Purchase;
+    type Output = Receipt;
+
+    async fn handle(&self, purchase: &Purchase, _: &EventContext) -> HandlerResult<Receipt> {
+        if let Some(db) = &self.db {
+            db.ping().await?;
+        }
+        Ok(sell(purchase).await)
+    }
+}
+
+/// With a database in the working folder, which is the default.
+async fn with_db() -> Result<(), Failure> {
+    let settings = settings()?;
+    let db = Db::connect(&settings.db).await.map_err(|error| Failure::of(SYSTEM)(&error))?;
+    ours(App::new(settings).mount(shop(Some(db))).routes(routes())).await
+}
+
+/// Many handlers that wait for one event, and a port at which nobody listens.
+async fn subscriptions() -> Result<(), Failure> {
+    let domain = (0..SUBSCRIPTIONS).fold(Domain::new("bench"), |domain, n| {
+        let idler = Subscriber::new(|| Idler).on::<News, ()>();
+        domain.actor(idler.named(format!("Idler{n}")))
+    });
+    let runtime = Runtime::new().mount(domain).start().await;
+    runtime.map_err(|error| Failure::of(SYSTEM)(&error))?;
+    announce(Some(&([127, 0, 0, 1], 0).into()))
+}
+
+struct Idler;
+
+impl actix::Actor for Idler {
+    type Context = actix::Context<Self>;
+}
+
+impl actix::Handler<callboard::Delivery<News>> for Idler {
+    type Result = HandlerResult<()>;
+
+    fn handle(
+        &mut self,
+        _: callboard::Delivery<News>,
+        _: &mut actix::Context<Self>,
+    ) -> Self::Result {
+        Ok(())
+    }
+}
+
+// ---- bare actix-web ----
+
+fn bare(
+    configure: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+) -> Result<(), Failure> {
+    let server = HttpServer::new(move || WebApp::new().configure(configure.clone()));
+    let server = server.workers(1).disable_signals().bind(("127.0.0.1", 0))?;
+    announce(server.addrs().first())?;
+    actix_rt::spawn(server.run());
+    Ok(())
+}
+
+async fn purchase(purchase: web::Json<Purchase>) -> web::Json<Receipt> {
+    web::Json(sell(&purchase).await)
+}
+
+/// The addresses of all sessions.
+#[derive(Clone, Default)]
+struct Crowd(Arc<Mutex<Vec<actix::Recipient<Told>>>>);
+
+/// A frame for a session.
+#[derive(Clone)]
+struct Told(ByteString);
+
+impl actix::Message for Told {
+    type Result = ();
+}
+
+struct Session {
+    crowd: Crowd,
+}
+
+#[derive(Deserialize)]
+struct Asked<'t> {
+    event_type: &'t str,
+    #[serde(borrow)]
+    payload: &'t RawValue,
+    id: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Answered<T> {
+    event_type: &'static str,
+    payload: T,
+    id: Option<u64>,
+    error: Option<()>,
+}
+
+async fn connect(
+    request: HttpRequest,
+    payload: web::Payload,
+    crowd: web::Data<Crowd>,
+) -> Result<HttpResponse, Error> {
+    ws::start(Session { crowd: (**crowd).clone() }, &request, payload)
+}
+
+impl actix::Actor for Session {
+    type Context = ws::WebsocketContext<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        use actix::AsyncContext;
+        let address = ctx.address().recipient();
+        self.crowd.0.lock().unwrap_or_else(PoisonError::into_inner).push(address);
+    }
+}
+
+impl actix::Handler<Told> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Told(text): Told, ctx: &mut Self::Context) {
+        ctx.text(text);
+    }
+}
+
+impl actix::StreamHandler<Result<ws::Message, ws::ProtocolError>> for Session {
+    fn handle(&mut self, message: Result<ws::Message, ws::ProtocolError>, ctx: &mut Self::Context) {
+        match message {
+            Ok(ws::Message::Text(text)) => self.answer(&text, ctx),
+            Ok(ws::Message::Ping(data)) => ctx.pong(&data),
+            _ => {}
+        }
+    }
+}
+
+impl Session {
+    fn answer(&self, text: &str, ctx: &mut ws::WebsocketContext<Self>) {
+        use actix::{ActorContext, AsyncContext, WrapFuture};
+        let Ok(asked) = serde_json::from_str::<Asked<'_>>(text) else { return ctx.stop() };
+        if asked.event_type == News::NAME {
+            return self.tell(asked.payload.get());
+        }
+        let Ok(purchase) = serde_json::from_str(asked.payload.get()) else { return ctx.stop() };
+        let id = asked.id;
+        let answer = async move { sell(&purchase).await }.into_actor(self);
+        ctx.wait(actix::ActorFutureExt::map(
+            answer,
+            move |payload, _, ctx: &mut ws::WebsocketContext<Self>| {
+                let answer = Answered { event_type: Receipt::NAME, payload, id, error: None };
+                ctx.text(serde_json::to_string(&answer).unwrap_or_default());
+            },
+        ));
+    }
+
+    /// Reads the news, and writes it once for all.
+    fn tell(&self, payload: &str) {
+        let Ok(payload) = serde_json::from_str::<News>(payload) else { return };
+        let told = Answered { event_type: News::NAME, payload, id: None, error: None };
+        let told = Told(serde_json::to_string(&told).unwrap_or_default().into());
+        for session in self.crowd.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            // One whose mailbox is full has not read the last news either.
+            let _ = session.try_send(told.clone());
+        }
+    }
+}
