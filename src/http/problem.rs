@@ -266,7 +266,7 @@ fn status_of_handler(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::Reject(Rejection::Invalid) => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorKind::Reject(Rejection::NotFound) => StatusCode::NOT_FOUND,
-        ErrorKind::Reject(Rejection::Conflict) => StatusCode::CONFLICT,
+        ErrorKind::Reject(Rejection::Conflict) | ErrorKind::Duplicate => StatusCode::CONFLICT,
         ErrorKind::Reject(Rejection::Forbidden) => StatusCode::FORBIDDEN,
         ErrorKind::Reject(Rejection::Unauthorized) => StatusCode::UNAUTHORIZED,
         ErrorKind::Timeout | ErrorKind::Deadline => StatusCode::GATEWAY_TIMEOUT,
@@ -275,7 +275,6 @@ fn status_of_handler(kind: ErrorKind) -> StatusCode {
         | ErrorKind::BulkheadFull
         | ErrorKind::Expired
         | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorKind::Duplicate => StatusCode::CONFLICT,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
