@@ -117,7 +117,7 @@ async fn audit(inbound: &Inbound, next: Next<'_>) -> HandlerResult<()> {
     let outcome = next.run().await;
     let identity = &inbound.envelope().metadata().identity;
     let who = identity.as_ref().map_or("somebody", |identity| &identity.subject);
-    let how = outcome.as_ref().map_or_else(|error| error.error_code(), |()| "ok");
+    let how = outcome.as_ref().map_or_else(HandlerError::error_code, |()| "ok");
     println!("  audit: {who}, {} at {}: {how}", inbound.envelope().name(), inbound.handler());
     outcome
 }
