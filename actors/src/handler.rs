@@ -1,6 +1,7 @@
 //! Both forms of a handler: the short `EventHandler`, and any actix actor that handles `Delivery`.
 //! The short form is built on the full one.
 
+use std::any::Any;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
@@ -202,6 +203,9 @@ where
     }
 }
 
+/// The value that a short-form handler's actor works with, on the thread where it lives.
+pub(crate) type Resident = Rc<dyn Any>;
+
 /// The actor around a short-form handler.
 pub(crate) struct Shell<H> {
     handler: Rc<H>,
@@ -210,6 +214,13 @@ pub(crate) struct Shell<H> {
 impl<H: EventHandler> Shell<H> {
     pub(crate) fn new(handler: H) -> Self {
         Self { handler: Rc::new(handler) }
+    }
+}
+
+impl<H> Shell<H> {
+    /// The handler itself.
+    pub(crate) fn handler(&self) -> Rc<H> {
+        Rc::clone(&self.handler)
     }
 }
 

@@ -2,6 +2,7 @@
 //! every one of them.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,14 +11,16 @@ use actix::{Actor, Addr, Context};
 use actix_rt::Arbiter;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use tokio::task::yield_now;
 
 use crate::crew::Crew;
+use crate::handler::Resident;
 use crate::instance::{Factory, Instance};
 use crate::metrics::HandlerStatus;
 use crate::router::Router;
 use crate::seat::Seat;
 use crate::supervisor::{Child, Orders, Supervisor};
-use crate::work::{Feed, Work};
+use crate::work::{Feed, Work, poll_once};
 
 /// What a host is made from.
 pub(crate) struct HostPlan<A: Actor> {
@@ -25,6 +28,7 @@ pub(crate) struct HostPlan<A: Actor> {
     pub(crate) seat: Arc<Seat>,
     pub(crate) factory: Factory<A>,
     pub(crate) feeds: Vec<Feed<A>>,
+    pub(crate) resident: Option<fn(&A) -> Resident>,
 }
 
 /// Starts the host on the current thread.
@@ -41,6 +45,7 @@ where
 struct Host<A: Actor> {
     work: Rc<Work<A>>,
     factory: Factory<A>,
+    resident: Option<fn(&A) -> Resident>,
     supervisor: Addr<Supervisor>,
     orders: Arc<Orders>,
     concurrency: usize,
@@ -52,7 +57,7 @@ type Lives<'h> = FuturesUnordered<Pin<Box<dyn Future<Output = HandlerStatus> + '
 
 impl<A: Actor<Context = Context<A>>> Host<A> {
     fn new(plan: HostPlan<A>, supervisor: Addr<Supervisor>, orders: Arc<Orders>) -> Self {
-        let HostPlan { router, seat, factory, feeds } = plan;
+        let HostPlan { router, seat, factory, feeds, resident } = plan;
         let threads: Vec<_> =
             (0..seat.rules.blocking.unwrap_or_default()).map(|_| Arbiter::new()).collect();
         let (instances, each) = if threads.is_empty() {
@@ -63,7 +68,7 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
         let concurrency = each * instances.len();
         let crew = Rc::new(Crew::new(instances, each));
         let work = Rc::new(Work { router, seat, feeds, crew, resting: Cell::new(0) });
-        Self { work, factory, supervisor, orders, concurrency, threads }
+        Self { work, factory, resident, supervisor, orders, concurrency, threads }
     }
 
     async fn run(self) {
@@ -72,7 +77,7 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
             .instances
             .iter()
             .map(|instance| -> Pin<Box<dyn Future<Output = HandlerStatus>>> {
-                Box::pin(instance.keep(&self.factory, seat, &self.supervisor))
+                Box::pin(instance.keep(&self.factory, self.resident, seat, &self.supervisor))
             })
             .collect();
         let status = self.serve(&mut lives).await;
@@ -106,6 +111,7 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
         let mut closed = false;
         let mut given_up = None;
         loop {
+            let mut parcel = None;
             tokio::select! {
                 biased;
                 () = self.orders.retire.notified() => return HandlerStatus::Ended,
@@ -121,14 +127,28 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
                 }
                 Some(()) = deliveries.next() => {}
                 () = self.work.seat.changed.notified() => {}
-                parcel = std::future::poll_fn(|cx| queue.poll_pop(cx)),
+                popped = poll_fn(|cx| queue.poll_pop(cx)),
                     if !closed && given_up.is_none() && self.has_room(deliveries.len()) =>
                 {
-                    match parcel {
-                        Some(parcel) => deliveries.push(Rc::clone(&self.work).deliver(parcel)),
-                        None => closed = true,
-                    }
+                    closed = popped.is_none();
+                    parcel = popped;
                 }
+            }
+            // A batch is worked off without a look at anything else.
+            for _ in 0..BATCH_MAX {
+                let Some(next) = parcel.take() else { break };
+                let mut delivery = Box::pin(Rc::clone(&self.work).deliver(next));
+                // Most are done at once, and need no place among those that wait.
+                if poll_once(delivery.as_mut()).await.is_pending() {
+                    deliveries.push(delivery);
+                }
+                if self.has_room(deliveries.len()) {
+                    parcel = queue.try_pop();
+                }
+            }
+            if let Some(next) = parcel {
+                deliveries.push(Box::pin(Rc::clone(&self.work).deliver(next)));
+                yield_now().await;
             }
             if deliveries.is_empty() && (closed || given_up.is_some()) {
                 return given_up.unwrap_or(HandlerStatus::Ended);
@@ -136,3 +156,6 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
         }
     }
 }
+
+/// How many events are handled before other tasks of the thread have their turn.
+const BATCH_MAX: usize = 64;

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::sleep;
 
 use crate::error::panic_text;
+use crate::handler::Resident;
 use crate::metrics::HandlerStatus;
 use crate::seat::Seat;
 use crate::supervisor::{Answer, End, Ended, Supervisor, Verdict};
@@ -120,17 +121,25 @@ pub(crate) struct Instance<A: Actor> {
     recalled: Notify,
     /// The thread on which the actor lives; `None` for that of its host.
     thread: Option<ArbiterHandle>,
+    /// That of the current life of a short-form handler on the host's thread.
+    resident: RefCell<Option<Resident>>,
 }
 
 impl<A: Actor<Context = Context<A>>> Instance<A> {
     pub(crate) fn new(thread: Option<ArbiterHandle>) -> Self {
         let (state, fate) = (watch::Sender::new(State::Starting), RefCell::default());
         let (retired, recalled) = (Notify::new(), Notify::new());
-        Self { state, fate, is_retired: Cell::new(false), retired, recalled, thread }
+        let (is_retired, resident) = (Cell::new(false), RefCell::default());
+        Self { state, fate, is_retired, retired, recalled, thread, resident }
     }
 
     /// The current life; waits through restarts. `None` when the instance is gone.
     pub(crate) async fn life(&self) -> Option<Arc<Life<A>>> {
+        if let State::Alive(life) = &*self.state.borrow()
+            && !life.is_ending()
+        {
+            return Some(Arc::clone(life));
+        }
         let mut state = self.state.subscribe();
         loop {
             match &*state.borrow_and_update() {
@@ -141,6 +150,11 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
             // The sender lives in `self`.
             state.changed().await.ok()?;
         }
+    }
+
+    /// What a short-form handler can be called by.
+    pub(crate) fn resident(&self) -> Option<Resident> {
+        self.resident.borrow().clone()
     }
 
     /// Stops the actor for good.
@@ -170,12 +184,14 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
     pub(crate) async fn keep(
         &self,
         factory: &Factory<A>,
+        resident: Option<fn(&A) -> Resident>,
         seat: &Arc<Seat>,
         supervisor: &Addr<Supervisor>,
     ) -> HandlerStatus {
         let mut started = None;
         let status = loop {
-            let end = self.live(factory, seat, started.take()).await;
+            let end = self.live(factory, resident, seat, started.take()).await;
+            self.resident.replace(None);
             self.state.send_replace(State::Starting);
             if end == End::Retired {
                 break HandlerStatus::Ended;
@@ -214,6 +230,7 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
     async fn live(
         &self,
         factory: &Factory<A>,
+        resident: Option<fn(&A) -> Resident>,
         seat: &Arc<Seat>,
         started: Option<oneshot::Sender<()>>,
     ) -> End {
@@ -235,12 +252,15 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
         };
         let (factory, handler) = (Arc::clone(factory), Arc::clone(&seat.handler));
         let Some(thread) = &self.thread else {
-            return live_here(factory, &handler, fate, born).await;
+            let built = |actor: &A| {
+                self.resident.replace(resident.map(|resident| resident(actor)));
+            };
+            return live_here(factory, &handler, fate, built, born).await;
         };
         let (ended, has_ended) = oneshot::channel();
         thread.spawn_fn(move || {
             actix_rt::spawn(async move {
-                let end = live_here(factory, &handler, fate, born).await;
+                let end = live_here(factory, &handler, fate, |_| {}, born).await;
                 // The host is gone when the runtime has stopped.
                 let _ = ended.send(end);
             });
@@ -257,6 +277,7 @@ async fn live_here<A: Actor<Context = Context<A>>>(
     factory: Factory<A>,
     handler: &str,
     fate: Arc<Fate>,
+    built: impl FnOnce(&A),
     born: impl FnOnce(Addr<A>),
 ) -> End {
     let build = AssertUnwindSafe(|| (factory.lock())());
@@ -264,6 +285,7 @@ async fn live_here<A: Actor<Context = Context<A>>>(
         Ok(actor) => actor,
         Err(panic) => return End::Panicked(panic_text(&*panic)),
     };
+    built(&actor);
     let context = Context::new();
     let addr = context.address();
     let mut life = Box::pin(context.into_future(actor));

@@ -114,6 +114,16 @@ impl<T: Keyed> Queue<T> {
         wake(reader);
     }
 
+    /// The next item, if there is one now.
+    pub(crate) fn try_pop(&self) -> Option<T> {
+        let mut state = self.state.lock();
+        let item = state.items.pop();
+        if item.is_some() {
+            self.room.add_permits(1);
+        }
+        item
+    }
+
     /// Takes nothing any more. What waits can still be popped.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();

@@ -11,7 +11,7 @@ use crate::envelope::Envelope;
 use crate::error::{HandlerError, HandlerResult};
 use crate::event::{Event, EventType};
 use crate::failed::Failed;
-use crate::handler::{Delivery, EventHandler, Shell};
+use crate::handler::{Delivery, EventHandler, Resident, Shell};
 use crate::host::{self, HostPlan};
 use crate::instance::Factory;
 use crate::output::{Output, Outputs};
@@ -64,6 +64,7 @@ pub struct Subscriber<A: Actor> {
     error_facts: Vec<EventType>,
     outputs: Outputs,
     policy: Policy,
+    resident: Option<fn(&A) -> Resident>,
     /// What this form of handler has where no scope says otherwise.
     form: Policy,
 }
@@ -78,6 +79,7 @@ impl<A: Actor<Context = Context<A>>> Subscriber<A> {
             error_facts: Vec::new(),
             outputs: Outputs::default(),
             policy: Policy::default(),
+            resident: None,
             form: Policy::default().concurrency(1),
         }
     }
@@ -165,8 +167,10 @@ impl<H: EventHandler> Subscriber<Shell<H>> {
         let (policy, prototype) = (handler.policy(), handler.clone());
         let mut subscriber = subscribe(Self::new(move || Shell::new(handler.clone())));
         if let Some(feed) = subscriber.feeds.last_mut() {
+            feed.call_directly::<H>();
             feed.fall_back_to_handler(prototype);
         }
+        subscriber.resident = Some(|shell| shell.handler());
         subscriber.name = short_name(std::any::type_name::<H>());
         subscriber.form = Policy::default().concurrency(SHORT_FORM_CONCURRENCY);
         subscriber.policy(policy)
@@ -190,7 +194,8 @@ pub(crate) type HireWith = Box<dyn FnOnce(Arc<Router>, Arc<Seat>) -> Hire + Send
 
 impl<A: Actor<Context = Context<A>>> From<Subscriber<A>> for HandlerSpec {
     fn from(subscriber: Subscriber<A>) -> Self {
-        let Subscriber { name, factory, feeds, error_facts, outputs, policy, form } = subscriber;
+        let Subscriber { name, factory, feeds, error_facts, outputs, policy, resident, form } =
+            subscriber;
         let (mut inputs, mut patterns) = (Vec::new(), Vec::new());
         for feed in &feeds {
             match &feed.takes {
@@ -202,7 +207,7 @@ impl<A: Actor<Context = Context<A>>> From<Subscriber<A>> for HandlerSpec {
         let mut feeds = feeds;
         feeds.sort_by_key(|feed| matches!(feed.takes, Takes::Matching(_)));
         let hire = move |router, seat| -> Hire {
-            let plan = HostPlan { router, seat, factory, feeds };
+            let plan = HostPlan { router, seat, factory, feeds, resident };
             Box::new(move |supervisor| host::start(plan, supervisor))
         };
         let (mut outputs, hire) = (outputs.0, Box::new(hire));

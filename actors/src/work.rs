@@ -28,6 +28,7 @@ mod feed;
 pub(crate) use feed::{Feed, SendError, Takes};
 mod gates;
 mod attempt;
+pub(crate) use attempt::poll_once;
 
 /// Everything that the deliveries of one handler share.
 pub(crate) struct Work<A: Actor> {
@@ -43,19 +44,21 @@ pub(crate) struct Work<A: Actor> {
 struct InFlight<'w> {
     router: &'w Router,
     seat: &'w Seat,
-    envelope: Envelope,
+    parcel: &'w Parcel,
 }
 
 impl<'w> InFlight<'w> {
-    fn begin(router: &'w Router, seat: &'w Seat, parcel: &Parcel) -> Self {
+    fn begin(router: &'w Router, seat: &'w Seat, parcel: &'w Parcel) -> Self {
         seat.counters.in_flight.fetch_add(1, Relaxed);
-        Self { router, seat, envelope: parcel.envelope.clone() }
+        Self { router, seat, parcel }
     }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        if let Some(key) = self.envelope.key() {
+        if self.seat.rules.ordered_by_key
+            && let Some(key) = self.parcel.envelope.key()
+        {
             self.seat.queue.release(key);
         }
         self.seat.counters.in_flight.fetch_sub(1, Relaxed);

@@ -1,9 +1,13 @@
 //! One attempt: on an instance that is alive, within its time, through the layers around it.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::time::Duration;
 
 use actix::{Actor, Context};
@@ -72,8 +76,13 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         let (router, seat) = (&self.router, &self.seat);
         let feed = self.feed(parcel).ok_or_else(HandlerError::unavailable)?;
         let scope = Scope::new(router, &seat.domain, &seat.handler, attempt);
+        let resident = turn.instance().resident();
         let send = || async {
-            let sending = (feed.send)(&life.addr, parcel.envelope.clone(), Arc::clone(&scope));
+            let (envelope, own) = (parcel.envelope.clone(), Arc::clone(&scope));
+            let sending = match (&resident, feed.direct) {
+                (Some(resident), Some(direct)) => direct(Rc::clone(resident), envelope, own),
+                _ => (feed.send)(&life.addr, envelope, own),
+            };
             sending.await.map_err(|error| {
                 // A layer may try once more, or make a success of it.
                 scope.discard();
@@ -106,9 +115,9 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         };
         let watched = Watch::begin(seat, &parcel.envelope, attempt);
         let (left, limit) = (parcel.envelope.metadata().remaining(), seat.rules.timeout);
-        let result = timeout(left.map_or(limit, |left| left.min(limit)), called).await;
+        let result = within(Some(left.map_or(limit, |left| left.min(limit))), called).await;
         let outputs = scope.seal();
-        if let Ok(result) = result {
+        if let Some(result) = result {
             return result.map(|()| outputs);
         }
         if seat.rules.blocking.is_some() {
@@ -202,10 +211,18 @@ async fn in_time<T>(
     within(left, work).await.unwrap_or_else(|| Err(HandlerError::deadline()))
 }
 
-/// The result, unless the time is over first.
+/// The result, unless the time is over first. Most work is ready at once: only what has to wait
+/// needs a timer.
 async fn within<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
-    match limit {
-        None => Some(work.await),
-        Some(limit) => timeout(limit, work).await.ok(),
+    let mut work = pin!(work);
+    match (poll_once(work.as_mut()).await, limit) {
+        (Poll::Ready(result), _) => Some(result),
+        (Poll::Pending, None) => Some(work.await),
+        (Poll::Pending, Some(limit)) => timeout(limit, work).await.ok(),
     }
+}
+
+/// Polls once, with the waker of the task.
+pub(crate) async fn poll_once<F: Future>(mut work: Pin<&mut F>) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await
 }

@@ -1,16 +1,20 @@
 //! How the events of one type reach an actor, and what is done in its place when it cannot.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{Actor, Addr, Context, Handler, MailboxError};
+use futures_util::FutureExt;
 use parking_lot::Mutex;
+use tracing::Instrument;
 
 use crate::context::{EventContext, Scope};
 use crate::envelope::Envelope;
-use crate::error::{HandlerError, HandlerResult};
+use crate::error::{HandlerError, HandlerResult, panic_text};
 use crate::event::{Event, EventType};
-use crate::handler::{Delivery, EventHandler, Input};
+use crate::handler::{Delivery, EventHandler, Input, Resident};
 use crate::output::Output;
 use crate::pattern::Pattern;
 
@@ -18,8 +22,12 @@ use crate::pattern::Pattern;
 pub(crate) struct Feed<A: Actor> {
     pub(crate) takes: Takes,
     pub(crate) send: fn(&Addr<A>, Envelope, Arc<Scope>) -> Sending,
+    /// Calls a short-form handler where it lives, without a way through the mailbox of its actor.
+    pub(crate) direct: Option<Direct>,
     pub(crate) fallback: Option<Arc<Fallback>>,
 }
+
+type Direct = fn(Resident, Envelope, Arc<Scope>) -> Sending;
 
 /// Which events a feed takes.
 #[derive(Clone)]
@@ -64,7 +72,14 @@ impl<A: Actor<Context = Context<A>>> Feed<A> {
         let send = |addr: &Addr<A>, envelope, scope| -> Sending {
             Box::pin(send::<A, I, O>(addr.clone(), envelope, scope))
         };
-        Self { takes, send, fallback: None }
+        Self { takes, send, direct: None, fallback: None }
+    }
+
+    /// Calls the handler itself, where it lives on the thread of its host.
+    pub(crate) fn call_directly<H: EventHandler>(&mut self) {
+        self.direct = Some(|resident, envelope, scope| {
+            Box::pin(call::<H>(resident.downcast(), envelope, scope))
+        });
     }
 
     /// Answers by this function when the actor could not.
@@ -110,6 +125,28 @@ impl<A: Actor<Context = Context<A>>> Feed<A> {
     }
 }
 
+async fn call<H: EventHandler>(
+    resident: Result<Rc<H>, Resident>,
+    envelope: Envelope,
+    scope: Arc<Scope>,
+) -> Result<(), SendError> {
+    // The router has checked the type under this name, and a handler's host knows its type.
+    let handler = resident.map_err(|_| SendError::Lost)?;
+    let event = H::Input::of(&envelope).ok_or(SendError::Lost)?;
+    let ctx = EventContext::new(envelope, scope);
+    let work = async {
+        handler.handle(&event, &ctx).await?.publish(&ctx);
+        Ok(())
+    };
+    let span = ctx.span();
+    let work = AssertUnwindSafe(work).catch_unwind();
+    let result = if span.is_disabled() { work.await } else { work.instrument(span).await };
+    match result {
+        Ok(result) => result.map_err(SendError::Handler),
+        Err(panic) => Err(SendError::Handler(HandlerError::panic(panic_text(&*panic)))),
+    }
+}
+
 async fn send<A, I, O>(
     addr: Addr<A>,
     envelope: Envelope,
@@ -125,8 +162,10 @@ where
     let ctx = EventContext::new(envelope.clone(), Arc::clone(&scope));
     match addr.send(Delivery::<I, O>::new(event, ctx)).await {
         Ok(Ok(output)) => {
-            output.publish(&EventContext::new(envelope, scope));
-            Ok(())
+            let publish = || output.publish(&EventContext::new(envelope, scope));
+            // An event's own key is what a user wrote.
+            catch_unwind(AssertUnwindSafe(publish))
+                .map_err(|panic| SendError::Handler(HandlerError::panic(panic_text(&*panic))))
         }
         Ok(Err(error)) => Err(SendError::Handler(error)),
         Err(MailboxError::Closed | MailboxError::Timeout) => Err(SendError::Lost),
