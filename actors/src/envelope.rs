@@ -176,6 +176,10 @@ impl Envelope {
         &self.inner.source
     }
 
+    pub(crate) fn shared_source(&self) -> &Arc<str> {
+        &self.inner.source
+    }
+
     /// When it was published.
     pub fn timestamp(&self) -> SystemTime {
         self.inner.timestamp

@@ -1,7 +1,8 @@
 //! The ring of recent deliveries: one record each, for people who ask what just happened.
 
 use std::collections::VecDeque;
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -74,14 +75,45 @@ impl EventQuery {
         self
     }
 
-    fn matches(&self, record: &EventRecord) -> bool {
+    fn matches(&self, record: &Entry) -> bool {
         self.event_type.as_ref().is_none_or(|name| name == record.event_type)
             && self.trace_id.is_none_or(|trace_id| trace_id == record.trace_id)
     }
 }
 
+/// A record as it is kept: what it has in common with others is shared.
+pub(crate) struct Entry {
+    pub(crate) ts: SystemTime,
+    pub(crate) event_type: &'static str,
+    pub(crate) event_id: EventId,
+    pub(crate) trace_id: TraceId,
+    pub(crate) source: Arc<str>,
+    /// `None` when nobody subscribed.
+    pub(crate) handler: Option<Arc<str>>,
+    pub(crate) took: Duration,
+    pub(crate) error: Option<String>,
+    pub(crate) attempts: u32,
+}
+
+impl Entry {
+    fn shown(&self) -> EventRecord {
+        EventRecord {
+            ts: self.ts,
+            event_type: self.event_type,
+            event_id: self.event_id,
+            trace_id: self.trace_id,
+            source: self.source.to_string(),
+            handler: self.handler.as_deref().unwrap_or_default().to_owned(),
+            duration_ms: (self.took.as_secs_f64() * 1e6).round() / 1e3,
+            ok: self.error.is_none(),
+            error: self.error.clone(),
+            attempts: self.attempts,
+        }
+    }
+}
+
 pub(crate) struct EventLog {
-    ring: Mutex<VecDeque<EventRecord>>,
+    ring: Mutex<VecDeque<Entry>>,
     max: usize,
 }
 
@@ -94,19 +126,19 @@ impl EventLog {
         self.max > 0
     }
 
-    pub(crate) fn push(&self, record: EventRecord) {
+    pub(crate) fn push(&self, entry: Entry) {
         let mut ring = self.ring.lock();
         if ring.len() == self.max {
             ring.pop_front();
         }
-        ring.push_back(record);
+        ring.push_back(entry);
     }
 
     /// The newest records that match, oldest first.
     pub(crate) fn recent(&self, query: &EventQuery) -> Vec<EventRecord> {
         let ring = self.ring.lock();
-        let newest = ring.iter().rev().filter(|record| query.matches(record)).take(query.limit);
-        let mut records: Vec<_> = newest.cloned().collect();
+        let newest = ring.iter().rev().filter(|entry| query.matches(entry)).take(query.limit);
+        let mut records: Vec<_> = newest.map(Entry::shown).collect();
         records.reverse();
         records
     }

@@ -252,10 +252,10 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
         };
         let (factory, handler) = (Arc::clone(factory), Arc::clone(&seat.handler));
         let Some(thread) = &self.thread else {
-            let built = |actor: &A| {
+            let settle = |actor: &A| {
                 self.resident.replace(resident.map(|resident| resident(actor)));
             };
-            return live_here(factory, &handler, fate, built, born).await;
+            return live_here(factory, &handler, fate, settle, born).await;
         };
         let (ended, has_ended) = oneshot::channel();
         thread.spawn_fn(move || {
@@ -277,7 +277,7 @@ async fn live_here<A: Actor<Context = Context<A>>>(
     factory: Factory<A>,
     handler: &str,
     fate: Arc<Fate>,
-    built: impl FnOnce(&A),
+    settle: impl FnOnce(&A),
     born: impl FnOnce(Addr<A>),
 ) -> End {
     let build = AssertUnwindSafe(|| (factory.lock())());
@@ -285,7 +285,7 @@ async fn live_here<A: Actor<Context = Context<A>>>(
         Ok(actor) => actor,
         Err(panic) => return End::Panicked(panic_text(&*panic)),
     };
-    built(&actor);
+    settle(&actor);
     let context = Context::new();
     let addr = context.address();
     let mut life = Box::pin(context.into_future(actor));

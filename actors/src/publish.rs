@@ -35,6 +35,13 @@ pub(crate) struct Address {
     source: Arc<str>,
     /// The event that is being handled, when a handler publishes.
     parent: Option<Parent>,
+    /// Boxed, because most events have none, and an address is moved a few times.
+    extras: Option<Box<Extras>>,
+}
+
+/// What a publisher may write on an envelope.
+#[derive(Clone, Default)]
+struct Extras {
     trace_id: Option<TraceId>,
     identity: Option<Identity>,
     tenant: Option<String>,
@@ -61,8 +68,11 @@ impl Address {
 
     fn new(router: &Arc<Router>, source: &Arc<str>, parent: Option<Parent>) -> Self {
         let (router, source) = (Arc::clone(router), Arc::clone(source));
-        let (trace_id, identity, tenant, headers, ttl) = (None, None, None, Vec::new(), None);
-        Self { router, source, parent, trace_id, identity, tenant, headers, ttl }
+        Self { router, source, parent, extras: None }
+    }
+
+    fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
     }
 
     pub(crate) fn router(&self) -> &Arc<Router> {
@@ -87,34 +97,37 @@ impl Address {
         let (hops, causation_id) = self.parent.as_ref().map_or((0, None), |p| (p.hops, Some(p.id)));
         let metadata = self.metadata(id, deadline);
         let source = self.source;
-        let expires_at = self.ttl.map(|ttl| Instant::now() + ttl);
+        let ttl = self.extras.and_then(|extras| extras.ttl);
+        let expires_at = ttl.map(|ttl| Instant::now() + ttl);
         let label = Label { id, metadata, causation_id, source, timestamp, hops, expires_at };
         Envelope::new(event, label)
     }
 
     /// The parent's metadata when nothing changes, else a changed copy.
     fn metadata(&self, id: EventId, deadline: Option<Instant>) -> Arc<Metadata> {
-        let untouched = self.trace_id.is_none()
-            && self.identity.is_none()
-            && self.tenant.is_none()
-            && self.headers.is_empty()
-            && deadline.is_none();
         let mut metadata = match &self.parent {
-            Some(parent) if untouched => return Arc::clone(&parent.metadata),
+            Some(parent) if self.extras.is_none() && deadline.is_none() => {
+                return Arc::clone(&parent.metadata);
+            }
             Some(parent) => Metadata::clone(&parent.metadata),
-            None => Metadata {
-                trace_id: self.trace_id.unwrap_or_else(|| self.router.clock.trace_id()),
-                correlation_id: id,
-                identity: None,
-                tenant: None,
-                headers: [].into(),
-                deadline: None,
-            },
+            None => {
+                let trace_id = self.extras.as_ref().and_then(|extras| extras.trace_id);
+                Metadata {
+                    trace_id: trace_id.unwrap_or_else(|| self.router.clock.trace_id()),
+                    correlation_id: id,
+                    identity: None,
+                    tenant: None,
+                    headers: [].into(),
+                    deadline: None,
+                }
+            }
         };
         metadata.deadline = deadline.or(metadata.deadline);
-        metadata.identity = self.identity.clone().or(metadata.identity);
-        metadata.tenant = self.tenant.clone().or(metadata.tenant);
-        metadata.headers.extend(self.headers.iter().cloned());
+        if let Some(extras) = self.extras.as_deref() {
+            metadata.identity = extras.identity.clone().or(metadata.identity);
+            metadata.tenant = extras.tenant.clone().or(metadata.tenant);
+            metadata.headers.extend(extras.headers.iter().cloned());
+        }
         Arc::new(metadata)
     }
 }
@@ -158,30 +171,31 @@ pub(crate) use address_setters;
 impl Address {
     pub(crate) fn with_trace_id(mut self, trace_id: TraceId) -> Self {
         if self.parent.is_none() {
-            self.trace_id = Some(trace_id);
+            self.extras().trace_id = Some(trace_id);
         }
         self
     }
 
     pub(crate) fn with_identity(mut self, identity: Identity) -> Self {
-        self.identity = Some(identity);
+        self.extras().identity = Some(identity);
         self
     }
 
     pub(crate) fn with_tenant(mut self, tenant: String) -> Self {
-        self.tenant = Some(tenant);
+        self.extras().tenant = Some(tenant);
         self
     }
 
     pub(crate) fn with_header(mut self, name: String, value: String) -> Self {
-        self.headers.push((name, value));
+        self.extras().headers.push((name, value));
         self
     }
 
     /// The trace in which it will be published, fixed from now on.
     #[cfg(feature = "testing")]
     pub(crate) fn fix_trace_id(&mut self) -> TraceId {
-        *self.trace_id.get_or_insert_with(|| self.router.clock.trace_id())
+        let router = Arc::clone(&self.router);
+        *self.extras().trace_id.get_or_insert_with(|| router.clock.trace_id())
     }
 
     pub(crate) fn with_source(mut self, source: Arc<str>) -> Self {
@@ -206,7 +220,7 @@ impl<E: Event> Publish<E> {
     /// as `expired`. A handler may set a limit of its own with
     /// [`Policy::ttl`](crate::Policy::ttl); the earlier one counts.
     pub fn ttl(mut self, age: Duration) -> Self {
-        self.address.ttl = Some(age.min(TTL_MAX));
+        self.address.extras().ttl = Some(age.min(TTL_MAX));
         self
     }
 

@@ -14,7 +14,7 @@ use crate::clock::{Clock, secs};
 use crate::dead_letter::{Keeper, KeeperPlan};
 use crate::envelope::Envelope;
 use crate::error::{PublishError, RequestError};
-use crate::event_log::{EventLog, EventRecord};
+use crate::event_log::{Entry, EventLog};
 use crate::live::{Live, LiveGuard};
 use crate::metrics::Totals;
 use crate::observed::{Observed, Observer};
@@ -22,7 +22,7 @@ use crate::phase::{Phase, PhaseCell};
 use crate::policy::Overflow;
 use crate::queue::Closed;
 use crate::seat::Seat;
-use crate::table::{Chosen, Place, Route, Table};
+use crate::table::{Chosen, Known, Place, Route, Table};
 
 mod bury;
 mod reserved;
@@ -113,8 +113,7 @@ impl Router {
         parcel: Parcel,
         from: Origin,
     ) -> Result<usize, PublishError> {
-        self.admit(&parcel, from)?;
-        let route = self.route(&parcel.envelope);
+        let route = self.admit(&parcel, from)?;
         let places = self.choose(route.as_deref(), &parcel);
         let rejecting = |place: &&Place| place.seat.rules.overflow == Overflow::Reject;
         let mut reserved = reserve(places.iter().filter(rejecting), &parcel)?;
@@ -136,11 +135,10 @@ impl Router {
     /// waited for, but no longer than a handler may take, or two handlers that feed each other
     /// could wait for ever.
     pub(crate) async fn publish_onward(&self, parcel: Parcel) {
-        if let Err(refused) = self.admit(&parcel, Origin::Chain) {
-            self.bury_refused(&parcel, refused);
-            return;
-        }
-        let route = self.route(&parcel.envelope);
+        let route = match self.admit(&parcel, Origin::Chain) {
+            Ok(route) => route,
+            Err(refused) => return self.bury_refused(&parcel, refused),
+        };
         let places = self.choose(route.as_deref(), &parcel);
         // Refused only at shutdown, where each chain tells its requester when it is dropped.
         let full = |place: &&Place| !self.offer(place, &parcel).unwrap_or(true);
@@ -151,8 +149,7 @@ impl Router {
 
     /// Publishes to all handlers, or to none when one of them has no room. Says to how many.
     pub(crate) fn try_publish(&self, parcel: &Parcel, from: Origin) -> Result<usize, PublishError> {
-        self.admit(parcel, from)?;
-        let route = self.route(&parcel.envelope);
+        let route = self.admit(parcel, from)?;
         let places = self.choose(route.as_deref(), parcel);
         let refusing =
             |place: &&Place| matches!(place.seat.rules.overflow, Overflow::Wait | Overflow::Reject);
@@ -228,7 +225,8 @@ impl Router {
         places
     }
 
-    fn admit(&self, parcel: &Parcel, from: Origin) -> Result<(), PublishError> {
+    /// Says where the event goes, if it may be published.
+    fn admit(&self, parcel: &Parcel, from: Origin) -> Result<Option<Arc<Route>>, PublishError> {
         let (event, hops) = (parcel.envelope.name(), parcel.envelope.hops());
         let closes_at = match from {
             Origin::Outside => Phase::Draining,
@@ -242,13 +240,15 @@ impl Router {
             return Err(PublishError::TooManyHops { event, hops, cycle });
         }
         let table = self.table.load();
-        if let Some(known) = table.event_type(event)
-            && known.type_id != parcel.envelope.type_id()
-        {
-            return Err(PublishError::TypeClash { event, registered: known.type_name });
-        }
+        let route = match table.known(event) {
+            Some(Known { event_type, .. }) if event_type.type_id != parcel.envelope.type_id() => {
+                return Err(PublishError::TypeClash { event, registered: event_type.type_name });
+            }
+            Some(known) => known.route.clone(),
+            None => table.route(event),
+        };
         self.count_published(&parcel.envelope);
-        Ok(())
+        Ok(route)
     }
 
     fn count_published(&self, envelope: &Envelope) {
@@ -320,15 +320,14 @@ impl Router {
         self.totals.unheard.fetch_add(1, Ordering::Relaxed);
         self.observer.see(|| Observed::Unheard(envelope));
         if self.event_log.is_enabled() {
-            self.event_log.push(EventRecord {
+            self.event_log.push(Entry {
                 ts: self.clock.now(),
                 event_type: envelope.name(),
                 event_id: envelope.id(),
                 trace_id: envelope.trace_id(),
-                source: envelope.source().to_owned(),
-                handler: String::new(),
-                duration_ms: 0.0,
-                ok: true,
+                source: Arc::clone(envelope.shared_source()),
+                handler: None,
+                took: Duration::ZERO,
                 error: None,
                 attempts: 0,
             });

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 use crate::chain::Parcel;
@@ -169,27 +170,35 @@ impl Group {
 /// All routes of a runtime at one moment.
 #[derive(Default)]
 pub(crate) struct Table {
-    routes: HashMap<&'static str, Arc<Route>>,
+    known: FxHashMap<&'static str, Known>,
     /// Routes of names that no handler declares, so that only patterns lead to them.
     found: Mutex<HashMap<&'static str, Option<Arc<Route>>>>,
-    types: HashMap<&'static str, EventType>,
     seats: Vec<Arc<Seat>>,
+}
+
+/// What is known of a name that some handler takes or puts out.
+pub(crate) struct Known {
+    /// The one type that events of this name have.
+    pub(crate) event_type: EventType,
+    /// `None` when nobody takes it.
+    pub(crate) route: Option<Arc<Route>>,
 }
 
 impl Table {
     pub(crate) fn new(seats: Vec<Arc<Seat>>) -> Self {
-        let mut types = HashMap::new();
+        let mut known = FxHashMap::default();
         for event in seats.iter().flat_map(|seat| seat.inputs.iter().chain(&seat.outputs)) {
-            types.entry(event.name).or_insert(*event);
+            known.entry(event.name).or_insert_with(|| {
+                let route = route(&seats, event.name);
+                Known { event_type: *event, route }
+            });
         }
-        let routes = types.keys().filter_map(|name| Some((*name, route(&seats, name)?))).collect();
-        Self { routes, found: Mutex::default(), types, seats }
+        Self { known, found: Mutex::default(), seats }
     }
 
     pub(crate) fn route(&self, name: &'static str) -> Option<Arc<Route>> {
-        let known = self.routes.get(name);
-        if known.is_some() || self.types.contains_key(name) {
-            return known.cloned();
+        if let Some(known) = self.known.get(name) {
+            return known.route.clone();
         }
         if self.seats.iter().all(|seat| seat.patterns.is_empty()) {
             return None;
@@ -222,9 +231,8 @@ impl Table {
         Vec::new()
     }
 
-    /// The one type that events of this name have.
-    pub(crate) fn event_type(&self, name: &str) -> Option<&EventType> {
-        self.types.get(name)
+    pub(crate) fn known(&self, name: &str) -> Option<&Known> {
+        self.known.get(name)
     }
 
     pub(crate) fn seats(&self) -> &[Arc<Seat>] {

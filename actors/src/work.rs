@@ -16,7 +16,7 @@ use crate::crew::Crew;
 use crate::dead_letter::DeadReason;
 use crate::envelope::Envelope;
 use crate::error::{ErrorKind, HandlerError, HandlerResult, RequestError, panic_text};
-use crate::event_log::EventRecord;
+use crate::event_log::Entry;
 use crate::layer::retry::Next as NextAttempt;
 use crate::layer::{Inbound, LayerFuture, Next};
 use crate::metrics::LastError;
@@ -289,7 +289,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
     ) {
         let counters = &self.seat.counters;
         let (envelope, ended) = (&parcel.envelope, Instant::now());
-        let (took, ts) = (ended - started, self.router.clock.at(ended));
+        let (took, ts) = (ended - started, self.router.clock.now());
         let failure = error.filter(|error| error.kind() != ErrorKind::Decline);
         match error.map(HandlerError::kind) {
             Some(ErrorKind::Unavailable) => return,
@@ -308,15 +308,14 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         let delivered = Delivered { envelope, handler, error, attempts, took };
         self.router.observer.see(|| Observed::Delivered(delivered));
         if self.router.event_log.is_enabled() {
-            self.router.event_log.push(EventRecord {
+            self.router.event_log.push(Entry {
                 ts,
                 event_type: envelope.name(),
                 event_id: envelope.id(),
                 trace_id: envelope.trace_id(),
-                source: envelope.source().to_owned(),
-                handler: self.seat.handler.to_string(),
-                duration_ms: (took.as_secs_f64() * 1e6).round() / 1e3,
-                ok: failure.is_none(),
+                source: Arc::clone(envelope.shared_source()),
+                handler: Some(Arc::clone(&self.seat.handler)),
+                took,
                 error: failure.map(|error| error.error_code().to_owned()),
                 attempts,
             });
