@@ -2,10 +2,9 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use actix::Actor;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 
 use crate::instance::Instance;
 
@@ -14,19 +13,20 @@ pub(crate) struct Crew<A: Actor> {
     pub(crate) instances: Vec<Instance<A>>,
     /// One entry for each delivery that an instance can take.
     free: RefCell<Vec<usize>>,
-    permits: Arc<Semaphore>,
+    /// Told when one is free again.
+    freed: Notify,
 }
 
 /// The right to give one delivery to an instance.
 pub(crate) struct Turn<A: Actor> {
     crew: Rc<Crew<A>>,
     instance: usize,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl<A: Actor> Drop for Turn<A> {
     fn drop(&mut self) {
         self.crew.free.borrow_mut().push(self.instance);
+        self.crew.freed.notify_one();
     }
 }
 
@@ -40,14 +40,16 @@ impl<A: Actor> Crew<A> {
     /// `each` is how many deliveries one instance takes at once.
     pub(crate) fn new(instances: Vec<Instance<A>>, each: usize) -> Self {
         let free: Vec<_> = (0..instances.len()).flat_map(|i| [i].repeat(each)).collect();
-        let permits = Arc::new(Semaphore::new(free.len()));
-        Self { instances, free: RefCell::new(free), permits }
+        Self { instances, free: RefCell::new(free), freed: Notify::new() }
     }
 
     /// Waits for an instance that can take a delivery.
-    pub(crate) async fn turn(self: &Rc<Self>) -> Option<Turn<A>> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
-        let instance = self.free.borrow_mut().pop()?;
-        Some(Turn { crew: Rc::clone(self), instance, _permit: permit })
+    pub(crate) async fn turn(self: &Rc<Self>) -> Turn<A> {
+        loop {
+            if let Some(instance) = self.free.borrow_mut().pop() {
+                return Turn { crew: Rc::clone(self), instance };
+            }
+            self.freed.notified().await;
+        }
     }
 }

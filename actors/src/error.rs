@@ -21,7 +21,14 @@ pub type HandlerResult<T> = Result<T, HandlerError>;
 /// succeed is a [`reject`](Self::reject), whose code and message are meant for the client; the
 /// message of every other kind stays inside.
 #[derive(Clone, Debug, Serialize)]
-pub struct HandlerError {
+#[serde(transparent)]
+pub struct HandlerError(
+    /// Boxed, because results travel through every layer and most of them are successes.
+    Box<Parts>,
+);
+
+#[derive(Clone, Debug, Serialize)]
+struct Parts {
     kind: ErrorKind,
     code: Cow<'static, str>,
     message: String,
@@ -107,7 +114,8 @@ pub enum Rejection {
 
 impl HandlerError {
     fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, code: code.into(), message: message.into(), details: None }
+        let (code, message) = (code.into(), message.into());
+        Self(Box::new(Parts { kind, code, message, details: None }))
     }
 
     /// It may work next time; `message` is for the log.
@@ -201,45 +209,45 @@ impl HandlerError {
     /// Sets the code by which programs tell this error from others of its kind.
     #[must_use]
     pub fn code(mut self, code: &'static str) -> Self {
-        self.code = code.into();
+        self.0.code = code.into();
         self
     }
 
     /// Adds facts for programs, as JSON.
     #[must_use]
     pub fn details(mut self, details: Value) -> Self {
-        self.details = Some(details);
+        self.0.details = Some(details);
         self
     }
 
     /// What kind of failure it is.
     pub fn kind(&self) -> ErrorKind {
-        self.kind
+        self.0.kind
     }
 
     /// The code for programs.
     pub fn error_code(&self) -> &str {
-        &self.code
+        &self.0.code
     }
 
     /// The text for people; internal unless [`is_public`](Self::is_public).
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// The facts for programs.
     pub fn error_details(&self) -> Option<&Value> {
-        self.details.as_ref()
+        self.0.details.as_ref()
     }
 
     /// Whether the message and the details were written for the client.
     pub fn is_public(&self) -> bool {
-        matches!(self.kind, ErrorKind::Reject(_))
+        matches!(self.0.kind, ErrorKind::Reject(_))
     }
 
     /// When another try has a chance, as far as a policy knows it.
     pub fn retry_after(&self) -> Option<Duration> {
-        match self.kind {
+        match self.0.kind {
             ErrorKind::RateLimited(after) | ErrorKind::BreakerOpen(after) => Some(after),
             _ => None,
         }
@@ -248,7 +256,7 @@ impl HandlerError {
     /// Whether a policy refused the event, so that the handler never saw it.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(
-            self.kind,
+            self.0.kind,
             ErrorKind::RateLimited(_)
                 | ErrorKind::BreakerOpen(_)
                 | ErrorKind::BulkheadFull
@@ -261,13 +269,13 @@ impl HandlerError {
 
     /// Whether another attempt may succeed.
     pub(crate) fn is_transient(&self) -> bool {
-        matches!(self.kind, ErrorKind::Retry | ErrorKind::Timeout | ErrorKind::Panic)
+        matches!(self.0.kind, ErrorKind::Retry | ErrorKind::Timeout | ErrorKind::Panic)
     }
 }
 
 impl fmt::Display for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.message)
+        write!(f, "{}: {}", self.0.code, self.0.message)
     }
 }
 
@@ -296,11 +304,13 @@ impl HandlerError {
         let code = Cow::Owned(error.code().to_owned());
         let kind = match error {
             RequestError::Handler { error, .. } if error.is_public() => return error.clone(),
-            RequestError::Handler { error, .. } if error.kind == ErrorKind::Timeout => error.kind,
+            RequestError::Handler { error, .. } if error.kind() == ErrorKind::Timeout => {
+                error.kind()
+            }
             RequestError::Timeout { .. } => ErrorKind::Timeout,
             _ => ErrorKind::Retry,
         };
-        Self { kind, code, message: error.to_string(), details: None }
+        Self(Box::new(Parts { kind, code, message: error.to_string(), details: None }))
     }
 }
 

@@ -101,7 +101,8 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
             }
             Err(error) => {
                 let is_handled = error.kind() == ErrorKind::Duplicate;
-                self.end(&parcel, error, started, attempts.get()).await;
+                // Boxed, like whatever is seldom needed: what is not in the way need not be moved.
+                Box::pin(self.end(&parcel, error, started, attempts.get())).await;
                 is_handled
             }
         };
@@ -185,7 +186,9 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         let claim = self.claim(parcel)?;
         self.keep_rate(parcel).await?;
         let outputs = match self.attempt_all(parcel, attempts).await {
-            Err(error) if has_fallback(&error) => self.fall_back(parcel, error, attempts).await,
+            Err(error) if has_fallback(&error) => {
+                Box::pin(self.fall_back(parcel, error, attempts)).await
+            }
             result => result,
         }?;
         if let Some(claim) = claim {
@@ -219,7 +222,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
                     NextAttempt::Again(_) | NextAttempt::Stop => return Err(error),
                 }
             };
-            self.pause(parcel, pause).await?;
+            Box::pin(self.pause(parcel, pause)).await?;
         }
     }
 

@@ -34,8 +34,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         parcel: &Parcel,
         attempts: &Cell<u32>,
     ) -> HandlerResult<Vec<Envelope>> {
-        let turn = async { self.crew.turn().await.ok_or_else(HandlerError::unavailable) };
-        let turn = in_time(parcel, turn).await?;
+        let turn = in_time(parcel, async { Ok(self.crew.turn().await) }).await?;
         // Who is held back keeps no room that others share, and meets the actor of afterwards.
         let pass = self.pass_breaker(parcel).await?;
         let entered = async {
@@ -50,10 +49,12 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         };
         let (_room, life) = in_time(parcel, entered).await?;
 
+        let (left, limit) = (parcel.envelope.metadata().remaining(), self.seat.rules.timeout);
+        if left.is_some_and(|left| left.is_zero()) {
+            return Err(HandlerError::deadline());
+        }
         attempts.set(attempts.get() + 1);
-        let left = parcel.envelope.metadata().remaining();
-        let limit = self.seat.rules.timeout;
-        let result = self.call(parcel, turn, &life, attempts.get()).await;
+        let result = self.call(parcel, turn, &life, attempts.get(), left).await;
         pass.settle(match &result {
             Ok(_) => Verdict::Success,
             // A requester who leaves early says nothing about the handler.
@@ -72,6 +73,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         turn: Turn<A>,
         life: &Life<A>,
         attempt: u32,
+        left: Option<Duration>,
     ) -> HandlerResult<Vec<Envelope>> {
         let (router, seat) = (&self.router, &self.seat);
         let feed = self.feed(parcel).ok_or_else(HandlerError::unavailable)?;
@@ -114,7 +116,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
             }
         };
         let watched = Watch::begin(seat, &parcel.envelope, attempt);
-        let (left, limit) = (parcel.envelope.metadata().remaining(), seat.rules.timeout);
+        let limit = seat.rules.timeout;
         let result = within(Some(left.map_or(limit, |left| left.min(limit))), called).await;
         let outputs = scope.seal();
         if let Some(result) = result {
@@ -204,10 +206,11 @@ async fn in_time<T>(
     parcel: &Parcel,
     work: impl Future<Output = HandlerResult<T>>,
 ) -> HandlerResult<T> {
-    let left = parcel.envelope.metadata().remaining();
-    if left.is_some_and(|left| left.is_zero()) {
-        return Err(HandlerError::deadline());
+    let mut work = pin!(work);
+    if let Poll::Ready(result) = poll_once(work.as_mut()).await {
+        return result;
     }
+    let left = parcel.envelope.metadata().remaining();
     within(left, work).await.unwrap_or_else(|| Err(HandlerError::deadline()))
 }
 

@@ -89,6 +89,9 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
 
     /// Waits for the rate limit, if there is one.
     pub(crate) async fn keep_rate(&self, parcel: &Parcel) -> HandlerResult<()> {
+        if self.seat.limiter.load().is_none() {
+            return Ok(());
+        }
         let Some(limiter) = self.seat.limiter.load_full() else { return Ok(()) };
         let envelope = &parcel.envelope;
         let key = match limiter.by() {
@@ -107,7 +110,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
                 self.seat.counters.rate_limited.fetch_add(1, Relaxed);
                 let (key, at) = (key.into(), Some(now + wait));
                 let mut reservation = Reservation { limiter, key, at };
-                self.pause(parcel, wait).await?;
+                Box::pin(self.pause(parcel, wait)).await?;
                 reservation.at = None;
                 Ok(())
             }
@@ -133,7 +136,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
             }
             tokio::select! {
                 () = changed => {}
-                paused = self.rest(parcel, retry_after.unwrap_or(PROBING)) => paused?,
+                paused = Box::pin(self.rest(parcel, retry_after.unwrap_or(PROBING))) => paused?,
             }
         }
     }
