@@ -43,11 +43,17 @@ impl<A: Actor> Crew<A> {
         Self { instances, free: RefCell::new(free), freed: Notify::new() }
     }
 
+    /// An instance that can take a delivery now.
+    pub(crate) fn try_turn(self: &Rc<Self>) -> Option<Turn<A>> {
+        let instance = self.free.borrow_mut().pop()?;
+        Some(Turn { crew: Rc::clone(self), instance })
+    }
+
     /// Waits for an instance that can take a delivery.
     pub(crate) async fn turn(self: &Rc<Self>) -> Turn<A> {
         loop {
-            if let Some(instance) = self.free.borrow_mut().pop() {
-                return Turn { crew: Rc::clone(self), instance };
+            if let Some(turn) = self.try_turn() {
+                return turn;
             }
             self.freed.notified().await;
         }

@@ -133,13 +133,16 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
         Self { state, fate, is_retired, retired, recalled, thread, resident }
     }
 
+    /// The current life, if there is one that is not about to end.
+    pub(crate) fn life_now(&self) -> Option<Arc<Life<A>>> {
+        match &*self.state.borrow() {
+            State::Alive(life) if !life.is_ending() => Some(Arc::clone(life)),
+            _ => None,
+        }
+    }
+
     /// The current life; waits through restarts. `None` when the instance is gone.
     pub(crate) async fn life(&self) -> Option<Arc<Life<A>>> {
-        if let State::Alive(life) = &*self.state.borrow()
-            && !life.is_ending()
-        {
-            return Some(Arc::clone(life));
-        }
         let mut state = self.state.subscribe();
         loop {
             match &*state.borrow_and_update() {

@@ -146,6 +146,15 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         if layers.is_empty() {
             return self.settle(parcel, attempts).await;
         }
+        Box::pin(self.handle_layered(parcel, attempts)).await
+    }
+
+    async fn handle_layered(
+        &self,
+        parcel: &Parcel,
+        attempts: &Cell<u32>,
+    ) -> HandlerResult<Vec<Envelope>> {
+        let layers = &self.seat.policy.around_delivery;
         let (inbound, outputs) = (self.inbound(parcel, 0), RefCell::new(Vec::new()));
         let inmost = || -> LayerFuture<'_> {
             Box::pin(async {
@@ -184,7 +193,9 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
     /// Dedupe, rate limit, attempts, fallback.
     async fn settle(&self, parcel: &Parcel, attempts: &Cell<u32>) -> HandlerResult<Vec<Envelope>> {
         let claim = self.claim(parcel)?;
-        self.keep_rate(parcel).await?;
+        if self.seat.limiter.load().is_some() {
+            Box::pin(self.keep_rate(parcel)).await?;
+        }
         let outputs = match self.attempt_all(parcel, attempts).await {
             Err(error) if has_fallback(&error) => {
                 Box::pin(self.fall_back(parcel, error, attempts)).await

@@ -179,6 +179,22 @@ mod tests {
         assert!(matches!(round.next(), Some(Cue::Pause(..))), "the second pause counts");
     }
 
+    #[test]
+    fn who_is_being_built_when_one_before_it_fails_is_built_again() {
+        let mut round = Round::default();
+        round.call([1, 2], millis(0));
+        round.ended(1);
+        round.ended(2);
+        let Some(Cue::Pause(_, ticket)) = round.next() else { panic!("a pause was wanted") };
+        round.pause_is_over(ticket);
+        assert_eq!(round.next(), Some(Cue::Release(1)));
+        round.risen(1);
+        assert_eq!(round.next(), Some(Cue::Release(2)));
+        round.call([1, 2], millis(0));
+        round.ended(1);
+        assert!(matches!(round.next(), Some(Cue::Recall(2, _))));
+    }
+
     /// A domain on paper: which of its actors are alive.
     struct Stage {
         alive: Vec<bool>,

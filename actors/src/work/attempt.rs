@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use actix::{Actor, Context};
 use futures_util::FutureExt;
+use futures_util::future::{Either, select};
 use tokio::time::timeout;
 
 use crate::chain::Parcel;
@@ -24,7 +25,7 @@ use crate::layer::breaker::Verdict;
 use crate::layer::{LayerFuture, Next};
 use crate::seat::Watch;
 use crate::supervisor::End;
-use crate::work::gates::verdict_on;
+use crate::work::gates::{Pass, verdict_on};
 use crate::work::{Feed, SendError, Work, caught};
 
 impl<A: Actor<Context = Context<A>>> Work<A> {
@@ -34,20 +35,35 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         parcel: &Parcel,
         attempts: &Cell<u32>,
     ) -> HandlerResult<Vec<Envelope>> {
-        let turn = in_time(parcel, async { Ok(self.crew.turn().await) }).await?;
-        // Who is held back keeps no room that others share, and meets the actor of afterwards.
-        let pass = self.pass_breaker(parcel).await?;
-        let entered = async {
-            let room = match &self.seat.policy.bulkhead {
-                None => None,
-                Some(bulkhead) => {
-                    Some(bulkhead.enter().await.ok_or_else(HandlerError::bulkhead_full)?)
-                }
-            };
-            let life = turn.instance().life().await.ok_or_else(HandlerError::unavailable)?;
-            Ok((room, life))
+        // As a rule there is nothing to wait for; what waits is boxed, so that the others stay small.
+        let turn = if let Some(turn) = self.crew.try_turn() {
+            turn
+        } else {
+            let mut turn = Box::pin(async { Ok(self.crew.turn().await) });
+            Box::pin(in_time(parcel, turn.as_mut())).await?
         };
-        let (_room, life) = in_time(parcel, entered).await?;
+        // Who is held back keeps no room that others share, and meets the actor of afterwards.
+        let pass = match &self.seat.circuit {
+            None => Pass::without_breaker(&self.seat),
+            Some(circuit) => Box::pin(self.pass_breaker(parcel, circuit)).await?,
+        };
+        let _room = match &self.seat.policy.bulkhead {
+            None => None,
+            Some(bulkhead) => {
+                let mut room = Box::pin(async {
+                    bulkhead.enter().await.ok_or_else(HandlerError::bulkhead_full)
+                });
+                Some(Box::pin(in_time(parcel, room.as_mut())).await?)
+            }
+        };
+        let life = if let Some(life) = turn.instance().life_now() {
+            life
+        } else {
+            let mut life = Box::pin(async {
+                turn.instance().life().await.ok_or_else(HandlerError::unavailable)
+            });
+            Box::pin(in_time(parcel, life.as_mut())).await?
+        };
 
         let (left, limit) = (parcel.envelope.metadata().remaining(), self.seat.rules.timeout);
         if left.is_some_and(|left| left.is_zero()) {
@@ -92,29 +108,31 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
             })
         };
         let layers = &seat.policy.around_attempt;
-        let called = async {
-            if layers.is_empty() {
-                send().await
-            } else {
-                let inbound = self.inbound(parcel, attempt);
-                let inmost = || -> LayerFuture<'_> { Box::pin(send()) };
-                let next = Next {
-                    inbound: &inbound,
-                    rest: layers,
-                    inmost: &inmost,
-                    #[cfg(feature = "testing")]
-                    condemn: &|panic| life.condemn(panic.to_owned()),
-                };
-                caught(next.run()).await
-            }
+        let layered = || async {
+            let inbound = self.inbound(parcel, attempt);
+            let inmost = || -> LayerFuture<'_> { Box::pin(send()) };
+            let next = Next {
+                inbound: &inbound,
+                rest: layers,
+                inmost: &inmost,
+                #[cfg(feature = "testing")]
+                condemn: &|panic| life.condemn(panic.to_owned()),
+            };
+            caught(next.run()).await
         };
-        let called = async {
-            tokio::select! {
-                biased;
-                result = called => result,
-                () = life.recalled() => Err(HandlerError::restarted()),
+        let called = pin!(async {
+            let mut work = pin!(async {
+                if layers.is_empty() { send().await } else { Box::pin(layered()).await }
+            });
+            if let Poll::Ready(result) = poll_once(work.as_mut()).await {
+                return result;
             }
-        };
+            let recalled = Box::pin(life.recalled());
+            match select(work, recalled).await {
+                Either::Left((result, _)) => result,
+                Either::Right(_) => Err(HandlerError::restarted()),
+            }
+        });
         let watched = Watch::begin(seat, &parcel.envelope, attempt);
         let limit = seat.rules.timeout;
         let result = within(Some(left.map_or(limit, |left| left.min(limit))), called).await;
@@ -149,8 +167,10 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         let scope = Scope::new(router, &seat.domain, &seat.handler, attempts.get());
         let work =
             async { fallback(parcel.envelope.clone(), Arc::clone(&scope), error.clone()).await };
-        let work = AssertUnwindSafe(work).catch_unwind();
-        let result = within(Some(seat.rules.timeout), work).await;
+        let result = {
+            let work = pin!(AssertUnwindSafe(work).catch_unwind());
+            within(Some(seat.rules.timeout), work).await
+        };
         let outputs = scope.seal();
         match result {
             Some(Ok(Ok(()))) => {
@@ -204,9 +224,8 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
 /// What comes of the work, unless the requester's time is over first.
 async fn in_time<T>(
     parcel: &Parcel,
-    work: impl Future<Output = HandlerResult<T>>,
+    mut work: Pin<&mut impl Future<Output = HandlerResult<T>>>,
 ) -> HandlerResult<T> {
-    let mut work = pin!(work);
     if let Poll::Ready(result) = poll_once(work.as_mut()).await {
         return result;
     }
@@ -215,13 +234,15 @@ async fn in_time<T>(
 }
 
 /// The result, unless the time is over first. Most work is ready at once: only what has to wait
-/// needs a timer.
-async fn within<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
-    let mut work = pin!(work);
+/// needs a timer. It is pinned by the caller: what is moved into an async function is there twice.
+async fn within<T>(
+    limit: Option<Duration>,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
     match (poll_once(work.as_mut()).await, limit) {
         (Poll::Ready(result), _) => Some(result),
         (Poll::Pending, None) => Some(work.await),
-        (Poll::Pending, Some(limit)) => timeout(limit, work).await.ok(),
+        (Poll::Pending, Some(limit)) => Box::pin(timeout(limit, work)).await.ok(),
     }
 }
 

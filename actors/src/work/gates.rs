@@ -38,6 +38,13 @@ pub(crate) struct Pass<'s> {
     held: Option<(&'s Circuit, Permit)>,
 }
 
+impl<'s> Pass<'s> {
+    /// Of a handler that has no breaker.
+    pub(crate) fn without_breaker(seat: &'s Seat) -> Self {
+        Self { seat, held: None }
+    }
+}
+
 impl Pass<'_> {
     /// Tells the breaker how the attempt ended.
     pub(crate) fn settle(mut self, verdict: Verdict) {
@@ -89,9 +96,6 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
 
     /// Waits for the rate limit, if there is one.
     pub(crate) async fn keep_rate(&self, parcel: &Parcel) -> HandlerResult<()> {
-        if self.seat.limiter.load().is_none() {
-            return Ok(());
-        }
         let Some(limiter) = self.seat.limiter.load_full() else { return Ok(()) };
         let envelope = &parcel.envelope;
         let key = match limiter.by() {
@@ -110,7 +114,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
                 self.seat.counters.rate_limited.fetch_add(1, Relaxed);
                 let (key, at) = (key.into(), Some(now + wait));
                 let mut reservation = Reservation { limiter, key, at };
-                Box::pin(self.pause(parcel, wait)).await?;
+                self.pause(parcel, wait).await?;
                 reservation.at = None;
                 Ok(())
             }
@@ -118,9 +122,12 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
     }
 
     /// Asks the breaker for an attempt; waits until it closes when it is a holding one.
-    pub(crate) async fn pass_breaker(&self, parcel: &Parcel) -> HandlerResult<Pass<'_>> {
+    pub(crate) async fn pass_breaker<'s>(
+        &'s self,
+        parcel: &Parcel,
+        circuit: &'s Circuit,
+    ) -> HandlerResult<Pass<'s>> {
         let seat = &*self.seat;
-        let Some(circuit) = &seat.circuit else { return Ok(Pass { seat, held: None }) };
         loop {
             let mut changed = pin!(seat.circuit_changed.notified());
             changed.as_mut().enable();
@@ -136,7 +143,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
             }
             tokio::select! {
                 () = changed => {}
-                paused = Box::pin(self.rest(parcel, retry_after.unwrap_or(PROBING))) => paused?,
+                paused = self.rest(parcel, retry_after.unwrap_or(PROBING)) => paused?,
             }
         }
     }
