@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
 
 use actix::{Actor, Addr, Context};
 use actix_rt::Arbiter;
@@ -110,6 +111,7 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
         let mut deliveries = FuturesUnordered::new();
         let mut closed = false;
         let mut given_up = None;
+        let mut spare = None;
         loop {
             let mut parcel = None;
             tokio::select! {
@@ -137,23 +139,51 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
             // A batch is worked off without a look at anything else.
             for _ in 0..BATCH_MAX {
                 let Some(next) = parcel.take() else { break };
-                let mut delivery = Box::pin(Rc::clone(&self.work).deliver(next));
-                // Most are done at once, and need no place among those that wait.
-                if poll_once(delivery.as_mut()).await.is_pending() {
-                    deliveries.push(delivery);
+                // Most are done at once: they need no place among those that wait, and the next one
+                // has their memory.
+                let mut place = spare.take().unwrap_or_else(Place::new);
+                place.0.set(Some(Rc::clone(&self.work).deliver(next)));
+                if poll_once(Pin::new(&mut place)).await.is_pending() {
+                    deliveries.push(place);
+                } else {
+                    spare = Some(place);
                 }
                 if self.has_room(deliveries.len()) {
                     parcel = queue.try_pop();
                 }
             }
             if let Some(next) = parcel {
-                deliveries.push(Box::pin(Rc::clone(&self.work).deliver(next)));
+                let mut place = Place::new();
+                place.0.set(Some(Rc::clone(&self.work).deliver(next)));
+                deliveries.push(place);
                 yield_now().await;
             }
             if deliveries.is_empty() && (closed || given_up.is_some()) {
                 return given_up.unwrap_or(HandlerStatus::Ended);
             }
         }
+    }
+}
+
+/// The memory of one delivery.
+struct Place<F>(Pin<Box<Option<F>>>);
+
+impl<F> Place<F> {
+    fn new() -> Self {
+        Self(Box::pin(None))
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Place<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let done = self.0.as_mut().as_pin_mut().is_none_or(|delivery| delivery.poll(cx).is_ready());
+        if !done {
+            return Poll::Pending;
+        }
+        self.0.set(None);
+        Poll::Ready(())
     }
 }
 
