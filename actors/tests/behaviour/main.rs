@@ -20,6 +20,7 @@ mod ordered;
 mod outputs;
 mod patterns;
 mod pause;
+mod plain;
 mod queue;
 mod rate_limit;
 mod request;
