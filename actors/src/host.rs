@@ -141,21 +141,18 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
                 let Some(next) = parcel.take() else { break };
                 // Most are done at once: they need no place among those that wait, and the next one
                 // has their memory.
-                let mut place = spare.take().unwrap_or_else(Place::new);
-                place.0.set(Some(Rc::clone(&self.work).deliver(next)));
-                if poll_once(Pin::new(&mut place)).await.is_pending() {
-                    deliveries.push(place);
+                let mut slot = Slot::holding(Rc::clone(&self.work).deliver(next), spare.take());
+                if poll_once(Pin::new(&mut slot)).await.is_pending() {
+                    deliveries.push(slot);
                 } else {
-                    spare = Some(place);
+                    spare = Some(slot);
                 }
                 if self.has_room(deliveries.len()) {
                     parcel = queue.try_pop();
                 }
             }
             if let Some(next) = parcel {
-                let mut place = Place::new();
-                place.0.set(Some(Rc::clone(&self.work).deliver(next)));
-                deliveries.push(place);
+                deliveries.push(Slot::holding(Rc::clone(&self.work).deliver(next), None));
                 yield_now().await;
             }
             if deliveries.is_empty() && (closed || given_up.is_some()) {
@@ -166,15 +163,18 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
 }
 
 /// The memory of one delivery.
-struct Place<F>(Pin<Box<Option<F>>>);
+struct Slot<F>(Pin<Box<Option<F>>>);
 
-impl<F> Place<F> {
-    fn new() -> Self {
-        Self(Box::pin(None))
+impl<F> Slot<F> {
+    /// In the memory of a finished one, if there is some.
+    fn holding(delivery: F, spare: Option<Self>) -> Self {
+        let mut slot = spare.unwrap_or_else(|| Self(Box::pin(None)));
+        slot.0.set(Some(delivery));
+        slot
     }
 }
 
-impl<F: Future<Output = ()>> Future for Place<F> {
+impl<F: Future<Output = ()>> Future for Slot<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {

@@ -107,7 +107,8 @@ pub struct Next<'a> {
 }
 
 impl Next<'_> {
-    /// Lets the delivery go on, and gives its outcome. A second call delivers once more.
+    /// Lets the delivery go on, and gives its outcome. A second call delivers once more; around a
+    /// whole delivery, a handler that dedupes takes that for a duplicate, an error of that kind.
     ///
     /// # Errors
     /// Those of the layers further inside, and of the handler.
