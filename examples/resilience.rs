@@ -115,7 +115,7 @@ impl EventHandler for Mailer {
 /// A layer around each delivery: who did what, and how it ended.
 async fn audit(inbound: &Inbound, next: Next<'_>) -> HandlerResult<()> {
     let outcome = next.run().await;
-    let identity = &inbound.envelope().metadata().identity;
+    let identity = inbound.envelope().metadata().identity();
     let who = identity.as_ref().map_or("somebody", |identity| &identity.subject);
     let how = outcome.as_ref().map_or_else(HandlerError::error_code, |()| "ok");
     println!("  audit: {who}, {} at {}: {how}", inbound.envelope().name(), inbound.handler());
@@ -124,7 +124,7 @@ async fn audit(inbound: &Inbound, next: Next<'_>) -> HandlerResult<()> {
 
 /// A layer that lets nobody pass without a tenant.
 async fn tenant_only(inbound: &Inbound, next: Next<'_>) -> HandlerResult<()> {
-    match &inbound.envelope().metadata().tenant {
+    match inbound.envelope().metadata().tenant() {
         Some(_) => next.run().await,
         None => Err(HandlerError::forbidden("say for which tenant")),
     }

@@ -13,7 +13,7 @@ use crate::event_log::{EventQuery, EventRecord};
 use crate::graph::Unheard;
 use crate::handle::HandlerHandle;
 use crate::metrics::{HandlerStatus, MetricsSnapshot};
-use crate::publish::{Address, Publish};
+use crate::publish::{Address, Publish, Publisher};
 use crate::registry::{Mount, Registry, Unmount};
 use crate::request::Request;
 use crate::router::Router;
@@ -40,16 +40,15 @@ use crate::subscriber::Subscriber;
 /// ```
 #[derive(Clone)]
 pub struct Bus {
-    router: Arc<Router>,
+    publisher: Arc<Publisher>,
     registry: Addr<Registry>,
     scheduler: Addr<Scheduler>,
     schedules: Arc<Schedules>,
-    source: Arc<str>,
 }
 
 impl fmt::Debug for Bus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bus").field("source", &self.source).finish_non_exhaustive()
+        f.debug_struct("Bus").field("source", &self.publisher.name).finish_non_exhaustive()
     }
 }
 
@@ -60,12 +59,18 @@ impl Bus {
         scheduler: Addr<Scheduler>,
         list: Arc<Schedules>,
     ) -> Self {
-        Self { router, registry, scheduler, schedules: list, source: "bus".into() }
+        let publisher = Arc::new(Publisher { router, name: "bus".into(), domain: None });
+        Self { publisher, registry, scheduler, schedules: list }
     }
 
     /// The same bus for another publisher, whose name is written on what it publishes.
     pub fn with_source(&self, source: impl Into<Arc<str>>) -> Self {
-        Self { source: source.into(), ..self.clone() }
+        let publisher = Publisher { name: source.into(), ..Publisher::clone(&self.publisher) };
+        Self { publisher: Arc::new(publisher), ..self.clone() }
+    }
+
+    fn router(&self) -> &Arc<Router> {
+        &self.publisher.router
     }
 
     /// Publishes an event to everybody who subscribes to it; await it. It is ready when each
@@ -89,7 +94,7 @@ impl Bus {
 
     /// Publishes an event later, or again and again.
     pub fn schedule<E: Event>(&self, event: E) -> Scheduling<E> {
-        let address = Address::outside(&self.router, &"scheduler".into());
+        let address = Address::outside(&self.with_source("scheduler").publisher);
         Scheduling::new(event, address, self.scheduler.clone(), Arc::clone(&self.schedules))
     }
 
@@ -107,7 +112,7 @@ impl Bus {
 
     /// A new trace id, for an edge that names a chain before it begins.
     pub fn new_trace_id(&self) -> TraceId {
-        self.router.clock.trace_id()
+        self.router().clock.trace_id()
     }
 
     /// Adds a handler to a domain while the runtime runs.
@@ -130,14 +135,14 @@ impl Bus {
     /// A handle to one handler, by its name `domain.Handler`; `None` when there is none of that
     /// name.
     pub fn handler(&self, name: &str) -> Option<HandlerHandle> {
-        let table = self.router.table();
+        let table = self.router().table();
         let seat = table.seats().iter().find(|seat| *seat.handler == *name)?;
         Some(HandlerHandle::new(Arc::clone(seat)))
     }
 
     /// The counters of the runtime and of each handler.
     pub fn metrics(&self) -> MetricsSnapshot {
-        let (table, router) = (self.router.table(), &self.router);
+        let (table, router) = (self.router().table(), self.router());
         let handlers = table.seats().iter();
         let handlers = handlers.map(|seat| (seat.handler.to_string(), seat.metrics())).collect();
         router.totals.snapshot(router.dead.store().count(), handlers)
@@ -145,28 +150,28 @@ impl Bus {
 
     /// The newest deliveries that match, oldest first.
     pub fn events(&self, query: &EventQuery) -> Vec<EventRecord> {
-        self.router.event_log.recent(query)
+        self.router().event_log.recent(query, &self.router().clock)
     }
 
     /// What nobody could handle: to be read, edited, replayed, discarded.
     pub fn dead_letters(&self) -> DeadLetters {
-        DeadLetters::new(Arc::clone(&self.router))
+        DeadLetters::new(Arc::clone(self.router()))
     }
 
     /// Whether every handler takes events, and since when the runtime runs.
     pub fn health(&self) -> Health {
-        let table = self.router.table();
+        let table = self.router().table();
         let down = table.seats().iter().filter(|seat| seat.status() == HandlerStatus::Down);
         Health {
             down: down.map(|seat| seat.handler.to_string()).collect(),
             stuck: table.seats().iter().flat_map(|seat| seat.stuck()).collect(),
-            is_running: self.router.is_running(),
-            uptime: self.router.clock.uptime(),
+            is_running: self.router().is_running(),
+            uptime: self.router().clock.uptime(),
         }
     }
 
     fn address(&self) -> Address {
-        Address::outside(&self.router, &self.source)
+        Address::outside(&self.publisher)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::dead_letter::Replay;
@@ -105,6 +106,43 @@ impl Drop for Chain {
     }
 }
 
+/// One who waits for a reply. It becomes a [`Chain`] only when there is something to wait for:
+/// many replies are there at once.
+pub(crate) struct Asker<'r> {
+    pub(crate) requested: &'static str,
+    pub(crate) wanted: &'static str,
+    pub(crate) trace_id: TraceId,
+    pub(crate) patience: Duration,
+    pub(crate) phase: &'r Arc<PhaseCell>,
+    /// The reply, if it was there at once.
+    pub(crate) reply: Option<Envelope>,
+    /// Where the reply arrives once there is a chain.
+    pub(crate) answer: Option<oneshot::Receiver<Answer>>,
+}
+
+impl Asker<'_> {
+    /// The chain in which the reply is to be found.
+    pub(crate) fn chain(&mut self) -> Arc<Chain> {
+        let (reply_to, answer) = oneshot::channel();
+        self.answer = Some(answer);
+        let plan = ChainPlan {
+            requested: self.requested,
+            wanted: Some(self.wanted),
+            trace_id: self.trace_id,
+            patience: self.patience,
+            phase: Arc::clone(self.phase),
+        };
+        // A requester that no longer waits has dropped its receiver.
+        Chain::new(plan, Box::new(move |answer: Answer| drop(reply_to.send(answer))))
+    }
+
+    /// Takes the reply if it is among these events; else the chain goes on with them.
+    pub(crate) fn look_among(&mut self, outputs: &[Envelope]) -> Option<Arc<Chain>> {
+        self.reply = outputs.iter().find(|output| output.name() == self.wanted).cloned();
+        if self.reply.is_some() { None } else { Some(self.chain()) }
+    }
+}
+
 /// What lies in a queue: the event, and the chain that it belongs to.
 #[derive(Clone)]
 pub(crate) struct Parcel {
@@ -126,7 +164,7 @@ impl Keyed for Parcel {
 
 impl Parcel {
     pub(crate) fn new(envelope: Envelope, chain: Option<Arc<Chain>>) -> Self {
-        let expires_at = envelope.expires_at();
+        let expires_at = envelope.label().expires_at;
         Self { envelope, chain, rank: None, expires_at, replay: None }
     }
 

@@ -30,7 +30,24 @@ pub const fn millis(milliseconds: u64) -> Duration {
 pub(crate) struct Clock {
     wall: Wall,
     origin: Instant,
-    random: Mutex<fastrand::Rng>,
+    random: Random,
+}
+
+/// Where random numbers come from.
+enum Random {
+    /// A generator for each thread, so that threads do not wait for each other.
+    PerThread,
+    /// One for all, whose numbers repeat.
+    Seeded(Box<Mutex<fastrand::Rng>>),
+}
+
+impl Random {
+    fn draw(&self) -> u128 {
+        match self {
+            Self::PerThread => fastrand::u128(..),
+            Self::Seeded(random) => random.lock().u128(..),
+        }
+    }
 }
 
 /// Where the wall-clock time comes from.
@@ -65,7 +82,9 @@ impl Clock {
         Self {
             wall,
             origin: Instant::now(),
-            random: Mutex::new(seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed)),
+            random: seed.map_or(Random::PerThread, |seed| {
+                Random::Seeded(Box::new(Mutex::new(fastrand::Rng::with_seed(seed))))
+            }),
         }
     }
 
@@ -110,7 +129,7 @@ impl Clock {
     pub(crate) fn event_id_at(&self, time: SystemTime) -> EventId {
         let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let millis = u64::try_from(since_epoch.as_millis()).unwrap_or_default();
-        let random = self.random.lock().u128(..).to_be_bytes();
+        let random = self.random.draw().to_be_bytes();
         let mut bits = [0; 10];
         bits.copy_from_slice(&random[..10]);
         EventId(uuid::Builder::from_unix_timestamp_millis(millis, &bits).into_uuid())
@@ -118,12 +137,15 @@ impl Clock {
 
     /// A W3C trace id: 16 random bytes, never all zero.
     pub(crate) fn trace_id(&self) -> TraceId {
-        TraceId(Uuid::from_u128(self.random.lock().u128(1..)))
+        TraceId(Uuid::from_u128(self.random.draw().max(1)))
     }
 
     /// A random number, at least 0 and below 1.
     pub(crate) fn random(&self) -> f64 {
-        self.random.lock().f64()
+        match &self.random {
+            Random::PerThread => fastrand::f64(),
+            Random::Seeded(random) => random.lock().f64(),
+        }
     }
 }
 

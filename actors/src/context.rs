@@ -1,17 +1,19 @@
 //! What a handler knows about the event it handles, and what it may do with the bus meanwhile.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use crate::clock::{Clock, Wall};
 use crate::dead_letter::KeeperPlan;
-use crate::envelope::{Envelope, Identity, Label, Metadata};
+use crate::envelope::{Envelope, Identity, Label, Metadata, Shared};
 use crate::event::{Event, EventId, Replies, TraceId};
 use crate::observed::Observer;
-use crate::publish::{Address, Parent, Publish};
+use crate::publish::{Address, Parent, Publish, Publisher};
 use crate::request::Request;
 use crate::router::{Limits, Router};
 
@@ -21,52 +23,67 @@ use crate::router::{Limits, Router};
 /// lost, and logged as an error.
 pub struct EventContext {
     envelope: Envelope,
-    scope: Arc<Scope>,
+    scope: ScopeRef,
+}
+
+/// The scope of one delivery: with an actor it is shared, beyond the time that it is waited for.
+enum ScopeRef {
+    Own(Scope),
+    Shared(Arc<Scope>),
+}
+
+impl Deref for ScopeRef {
+    type Target = Scope;
+
+    fn deref(&self) -> &Scope {
+        match self {
+            Self::Own(scope) => scope,
+            Self::Shared(scope) => scope,
+        }
+    }
 }
 
 /// Who handles, and what it has put out so far.
 pub(crate) struct Scope {
-    router: Arc<Router>,
-    /// The domain's name, whose events alone may be published; `None` in a test of one handler.
-    domain: Option<Arc<str>>,
-    handler: Arc<str>,
+    /// Its domain is `None` in a test of one handler.
+    publisher: Arc<Publisher>,
     attempt: u32,
     /// `None` once the handler has returned.
-    outbox: Mutex<Option<Vec<Envelope>>>,
+    outbox: Mutex<Option<Outbox>>,
 }
 
-impl Scope {
-    pub(crate) fn new(
-        router: &Arc<Router>,
-        domain: &Arc<str>,
-        handler: &Arc<str>,
-        attempt: u32,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            router: Arc::clone(router),
-            domain: Some(Arc::clone(domain)),
-            handler: Arc::clone(handler),
-            attempt,
-            outbox: Mutex::new(Some(Vec::new())),
-        })
-    }
+/// What a handler has put out: mostly nothing, or one event.
+pub(crate) type Outbox = SmallVec<[Envelope; 1]>;
 
-    /// Forgets what was put out so far.
-    pub(crate) fn discard(&self) {
-        if let Some(outbox) = &mut *self.outbox.lock() {
-            outbox.clear();
-        }
+impl Scope {
+    pub(crate) fn new(publisher: &Arc<Publisher>, attempt: u32) -> Self {
+        let outbox = Mutex::new(Some(Outbox::new()));
+        Self { publisher: Arc::clone(publisher), attempt, outbox }
     }
 
     /// Takes what the handler put out; nothing can follow.
-    pub(crate) fn seal(&self) -> Vec<Envelope> {
+    pub(crate) fn seal(&self) -> Outbox {
         self.outbox.lock().take().unwrap_or_default()
     }
 }
 
 impl EventContext {
-    pub(crate) fn new(envelope: Envelope, scope: Arc<Scope>) -> Self {
-        Self { envelope, scope }
+    pub(crate) fn new(envelope: Envelope, scope: Scope) -> Self {
+        Self { envelope, scope: ScopeRef::Own(scope) }
+    }
+
+    /// A context of an actor, which may keep it.
+    pub(crate) fn shared(envelope: Envelope, scope: Arc<Scope>) -> Self {
+        Self { envelope, scope: ScopeRef::Shared(scope) }
+    }
+
+    pub(crate) fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// Takes what was put out; nothing can follow.
+    pub(crate) fn seal(&self) -> Outbox {
+        self.scope.seal()
     }
 
     /// A context for the test of one handler, without a runtime: requests answer `NoHandler`, and
@@ -83,35 +100,27 @@ impl EventContext {
         let router = Arc::new(Router::new(limits, clock, observer, dead));
         let (clock, source) = (&router.clock, Arc::from(source));
         let id = clock.event_id();
-        let mut metadata = Metadata {
-            trace_id: clock.trace_id(),
-            correlation_id: id,
-            identity: None,
-            tenant: None,
-            headers: [].into(),
-            deadline: None,
-        };
+        let mut metadata = Metadata::new(clock.trace_id(), id);
         fill(&mut metadata);
         let timestamp = clock.now();
         let label = Label {
             id,
-            metadata: Arc::new(metadata),
+            metadata,
             causation_id: None,
             source,
             timestamp,
             hops: 0,
             expires_at: None,
         };
-        let envelope = Envelope::new(Arc::new(Nothing {}), label);
-        let outbox = Mutex::new(Some(Vec::new()));
-        let scope = Scope { router, domain: None, handler: "test".into(), attempt, outbox };
-        Self { envelope, scope: Arc::new(scope) }
+        let envelope = Envelope::new(Nothing {}, label);
+        let publisher = Publisher { router, name: "test".into(), domain: None };
+        Self::new(envelope, Scope::new(&Arc::new(publisher), attempt))
     }
 
     /// What has been published through this context so far, of one type.
-    pub fn published<E: Event>(&self) -> Vec<Arc<E>> {
+    pub fn published<E: Event>(&self) -> Vec<Shared<E>> {
         let outbox = self.scope.outbox.lock();
-        outbox.iter().flatten().filter_map(Envelope::event).collect()
+        outbox.iter().flatten().filter_map(Envelope::shared).collect()
     }
 
     /// The event's own identifier.
@@ -136,17 +145,17 @@ impl EventContext {
 
     /// On whose behalf, as the server established it.
     pub fn identity(&self) -> Option<&Identity> {
-        self.envelope.metadata().identity.as_ref()
+        self.envelope.metadata().identity()
     }
 
     /// For which customer of the application.
     pub fn tenant(&self) -> Option<&str> {
-        self.envelope.metadata().tenant.as_deref()
+        self.envelope.metadata().tenant()
     }
 
     /// A header of the chain.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.envelope.metadata().headers.get(name).map(String::as_str)
+        self.envelope.metadata().header(name)
     }
 
     /// Who published the event.
@@ -174,20 +183,21 @@ impl EventContext {
     /// # Panics
     /// When the event's name is not in the domain's namespace: a mistake in the program.
     pub fn publish<E: Event>(&self, event: E) {
-        if let Some(domain) = &self.scope.domain {
+        let publisher = &self.scope.publisher;
+        if let Some(domain) = &publisher.domain {
             assert!(
                 in_namespace(E::NAME, domain),
                 "{} publishes `{}`, but domain `{domain}` may publish only `{domain}.*`",
-                self.scope.handler,
+                publisher.name,
                 E::NAME,
             );
         }
-        let envelope = self.address().seal(Arc::new(event), None);
+        let envelope = publisher.seal_output(&self.envelope, event);
         if let Some(outbox) = &mut *self.scope.outbox.lock() {
             outbox.push(envelope);
         } else {
             tracing::error!(
-                handler = %self.scope.handler, event = E::NAME, trace_id = %self.trace_id(),
+                handler = %self.scope.publisher.name, event = E::NAME, trace_id = %self.trace_id(),
                 "published after its handler returned; the event is lost"
             );
         }
@@ -207,19 +217,14 @@ impl EventContext {
     pub(crate) fn span(&self) -> tracing::Span {
         tracing::info_span!(
             "handle",
-            handler = %self.scope.handler,
+            handler = %self.scope.publisher.name,
             event = self.envelope.name(),
             trace_id = %self.trace_id(),
         )
     }
 
     fn address(&self) -> Address {
-        let parent = Parent {
-            metadata: Arc::clone(self.envelope.metadata()),
-            id: self.envelope.id(),
-            hops: self.envelope.hops() + 1,
-        };
-        Address::inside(&self.scope.router, &self.scope.handler, parent)
+        Address::inside(&self.scope.publisher, Parent::of(&self.envelope))
     }
 }
 

@@ -2,12 +2,12 @@
 //! The short form is built on the full one.
 
 use std::any::Any;
+use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use actix::dev::{MessageResponse, OneshotSender};
@@ -16,7 +16,7 @@ use futures_util::FutureExt;
 use tracing::Instrument;
 
 use crate::context::EventContext;
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, Shared};
 use crate::error::{HandlerError, HandlerResult, panic_text};
 use crate::event::Event;
 use crate::output::Output;
@@ -30,20 +30,38 @@ use crate::policy::Policy;
     note = "an event also derives Clone, Serialize, Deserialize and JsonSchema"
 )]
 pub trait Input: Send + Sync + 'static {
+    /// How it is kept beyond the call of a handler: [`Shared`] for an event.
+    type Held: Deref<Target = Self> + Clone + Send + Sync + 'static;
+
     #[doc(hidden)]
-    fn of(envelope: &Envelope) -> Option<Arc<Self>>;
+    fn of(envelope: &Envelope) -> Option<&Self>;
+
+    #[doc(hidden)]
+    fn hold(envelope: &Envelope) -> Option<Self::Held>;
 }
 
 #[diagnostic::do_not_recommend]
 impl<E: Event> Input for E {
-    fn of(envelope: &Envelope) -> Option<Arc<Self>> {
+    type Held = Shared<E>;
+
+    fn of(envelope: &Envelope) -> Option<&Self> {
         envelope.event()
+    }
+
+    fn hold(envelope: &Envelope) -> Option<Shared<E>> {
+        envelope.shared()
     }
 }
 
 impl Input for Envelope {
-    fn of(envelope: &Envelope) -> Option<Arc<Self>> {
-        Some(Arc::new(envelope.clone()))
+    type Held = Box<Self>;
+
+    fn of(envelope: &Envelope) -> Option<&Self> {
+        Some(envelope)
+    }
+
+    fn hold(envelope: &Envelope) -> Option<Box<Self>> {
+        Some(Box::new(envelope.clone()))
     }
 }
 
@@ -124,20 +142,19 @@ pub trait EventHandler: Clone + Send + 'static {
 /// An event as it arrives at an actix actor: the message type of the full form.
 ///
 /// It dereferences to the event. `O` is what the handler puts out.
-#[derive(Debug)]
-pub struct Delivery<E, O = ()> {
-    event: Arc<E>,
+pub struct Delivery<E: Input, O = ()> {
+    event: E::Held,
     context: EventContext,
     output: PhantomData<fn() -> O>,
 }
 
 impl<E: Input, O: Output> Delivery<E, O> {
-    pub(crate) fn new(event: Arc<E>, context: EventContext) -> Self {
+    pub(crate) fn new(event: E::Held, context: EventContext) -> Self {
         Self { event, context, output: PhantomData }
     }
 
-    /// The event; clones of the `Arc` share it.
-    pub fn event(&self) -> &Arc<E> {
+    /// The event; its clones share it.
+    pub fn event(&self) -> &E::Held {
         &self.event
     }
 
@@ -147,12 +164,18 @@ impl<E: Input, O: Output> Delivery<E, O> {
     }
 
     /// The event and the context, to be moved into a future.
-    pub fn into_parts(self) -> (Arc<E>, EventContext) {
+    pub fn into_parts(self) -> (E::Held, EventContext) {
         (self.event, self.context)
     }
 }
 
-impl<E, O> Deref for Delivery<E, O> {
+impl<E: Input, O> fmt::Debug for Delivery<E, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Delivery").field(&self.context).finish()
+    }
+}
+
+impl<E: Input, O> Deref for Delivery<E, O> {
     type Target = E;
 
     fn deref(&self) -> &E {

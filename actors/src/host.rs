@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::Poll;
 
 use actix::{Actor, Addr, Context};
 use actix_rt::Arbiter;
@@ -14,14 +14,17 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::task::yield_now;
 
+use crate::chain::Parcel;
 use crate::crew::Crew;
 use crate::handler::Resident;
 use crate::instance::{Factory, Instance};
+use crate::lane::OpenLane;
 use crate::metrics::HandlerStatus;
+use crate::publish::Publisher;
 use crate::router::Router;
 use crate::seat::Seat;
 use crate::supervisor::{Child, Orders, Supervisor};
-use crate::work::{Feed, Work, poll_once};
+use crate::work::{Feed, Left, Waiting, Work};
 
 /// What a host is made from.
 pub(crate) struct HostPlan<A: Actor> {
@@ -68,7 +71,13 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
         };
         let concurrency = each * instances.len();
         let crew = Rc::new(Crew::new(instances, each));
-        let work = Rc::new(Work { router, seat, feeds, crew, resting: Cell::new(0) });
+        let publisher = Arc::new(Publisher {
+            router: Arc::clone(&router),
+            name: Arc::clone(&seat.handler),
+            domain: Some(Arc::clone(&seat.domain)),
+        });
+        let (resting, left) = (Cell::new(0), Left::default());
+        let work = Rc::new(Work { router, seat, publisher, feeds, crew, resting, left });
         Self { work, factory, resident, supervisor, orders, concurrency, threads }
     }
 
@@ -81,7 +90,10 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
                 Box::pin(instance.keep(&self.factory, self.resident, seat, &self.supervisor))
             })
             .collect();
+        let lane = (self.resident.is_some() && seat.has_lanes)
+            .then(|| OpenLane::new(seat, Rc::<Work<A>>::clone(&self.work)));
         let status = self.serve(&mut lives).await;
+        drop(lane);
         seat.set_status(status);
         for parcel in seat.queue.close_and_drain() {
             self.work.router.live.end();
@@ -107,13 +119,15 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
     /// Handles events until the queue is closed and empty, an actor may not be rebuilt, or the
     /// runtime stops.
     async fn serve(&self, lives: &mut Lives<'_>) -> HandlerStatus {
-        let queue = &self.work.seat.queue;
-        let mut deliveries = FuturesUnordered::new();
+        let (queue, left) = (&self.work.seat.queue, &self.work.left);
+        let mut waiting = FuturesUnordered::<Waiting>::new();
         let mut closed = false;
         let mut given_up = None;
-        let mut spare = None;
         loop {
-            let mut parcel = None;
+            waiting.extend(left.take());
+            if waiting.is_empty() && (closed || given_up.is_some()) {
+                return given_up.unwrap_or(HandlerStatus::Ended);
+            }
             tokio::select! {
                 biased;
                 () = self.orders.retire.notified() => return HandlerStatus::Ended,
@@ -127,63 +141,40 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
                     let status = *given_up.get_or_insert(status);
                     self.work.seat.set_status(status);
                 }
-                Some(()) = deliveries.next() => {}
+                Some(()) = waiting.next() => {}
                 () = self.work.seat.changed.notified() => {}
+                () = left.added.notified() => {}
                 popped = poll_fn(|cx| queue.poll_pop(cx)),
-                    if !closed && given_up.is_none() && self.has_room(deliveries.len()) =>
+                    if !closed && given_up.is_none() && self.has_room(waiting.len()) =>
                 {
-                    closed = popped.is_none();
-                    parcel = popped;
+                    match popped {
+                        Some(first) => self.deliver_batch(first, waiting.len()).await,
+                        None => closed = true,
+                    }
                 }
             }
-            // A batch is worked off without a look at anything else.
+        }
+    }
+
+    /// Works off a batch without a look at anything else; then other tasks have their turn.
+    async fn deliver_batch(&self, first: Parcel, waiting: usize) {
+        let (work, queue) = (&self.work, &self.work.seat.queue);
+        let mut first = Some(first);
+        let is_full = poll_fn(|cx| {
             for _ in 0..BATCH_MAX {
-                let Some(next) = parcel.take() else { break };
-                // Most are done at once: they need no place among those that wait, and the next one
-                // has their memory.
-                let mut slot = Slot::holding(Rc::clone(&self.work).deliver(next), spare.take());
-                if poll_once(Pin::new(&mut slot)).await.is_pending() {
-                    deliveries.push(slot);
-                } else {
-                    spare = Some(slot);
-                }
-                if self.has_room(deliveries.len()) {
-                    parcel = queue.try_pop();
+                let Some(parcel) = first.take().or_else(|| queue.try_pop()) else {
+                    return Poll::Ready(false);
+                };
+                work.deliver(parcel, cx);
+                if !self.has_room(waiting + work.left.len()) {
+                    return Poll::Ready(false);
                 }
             }
-            if let Some(next) = parcel {
-                deliveries.push(Slot::holding(Rc::clone(&self.work).deliver(next), None));
-                yield_now().await;
-            }
-            if deliveries.is_empty() && (closed || given_up.is_some()) {
-                return given_up.unwrap_or(HandlerStatus::Ended);
-            }
+            Poll::Ready(true)
+        });
+        if is_full.await {
+            yield_now().await;
         }
-    }
-}
-
-/// The memory of one delivery.
-struct Slot<F>(Pin<Box<Option<F>>>);
-
-impl<F> Slot<F> {
-    /// In the memory of a finished one, if there is some.
-    fn holding(delivery: F, spare: Option<Self>) -> Self {
-        let mut slot = spare.unwrap_or_else(|| Self(Box::pin(None)));
-        slot.0.set(Some(delivery));
-        slot
-    }
-}
-
-impl<F: Future<Output = ()>> Future for Slot<F> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let done = self.0.as_mut().as_pin_mut().is_none_or(|delivery| delivery.poll(cx).is_ready());
-        if !done {
-            return Poll::Pending;
-        }
-        self.0.set(None);
-        Poll::Ready(())
     }
 }
 

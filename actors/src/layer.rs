@@ -28,7 +28,7 @@ pub type LayerFuture<'a> = Pin<Box<dyn Future<Output = HandlerResult<()>> + 'a>>
 /// use callboard_actors::{Domain, HandlerError, HandlerResult, Inbound, Next, Policy};
 ///
 /// async fn tenant_only(inbound: &Inbound, next: Next<'_>) -> HandlerResult<()> {
-///     if inbound.envelope().metadata().tenant.is_none() {
+///     if inbound.envelope().metadata().tenant().is_none() {
 ///         return Err(HandlerError::forbidden("a tenant is required"));
 ///     }
 ///     next.run().await

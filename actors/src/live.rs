@@ -44,6 +44,11 @@ impl<'r> LiveGuard<'r> {
     /// Counts one delivery, until the guard is dropped.
     pub(crate) fn begin(live: &'r Live) -> Self {
         live.begin();
+        Self::go_on(live)
+    }
+
+    /// Takes over a delivery that is counted.
+    pub(crate) fn go_on(live: &'r Live) -> Self {
         Self { live, armed: true }
     }
 

@@ -253,7 +253,7 @@ impl Policy {
         self,
         predicate: impl Fn(&E) -> bool + Send + Sync + 'static,
     ) -> Self {
-        self.when(move |envelope| envelope.event::<E>().is_none_or(|event| predicate(&event)))
+        self.when(move |envelope| envelope.event::<E>().is_none_or(&predicate))
     }
 
     /// Puts a layer around the whole delivery: outside all that this policy does, called once, and

@@ -1,10 +1,13 @@
 //! The builder behind `bus.publish(event)`: who publishes, in which chain, and what is written on
 //! the envelope.
 
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::task::coop::poll_proceed;
 use tokio::time::Instant;
 
 use crate::chain::{Chain, Parcel};
@@ -12,7 +15,7 @@ use crate::clock::secs;
 use crate::envelope::{Envelope, Identity, Label, Metadata};
 use crate::error::PublishError;
 use crate::event::{Event, EventId, TraceId};
-use crate::router::{Origin, Router};
+use crate::router::{Origin, Published, Router, WhenFull};
 
 /// An event about to be published: `.await` it, or refuse to wait with [`try_now`](Self::try_now).
 ///
@@ -21,18 +24,45 @@ use crate::router::{Origin, Router};
 /// others do not.
 #[must_use = "nothing is published until it is awaited"]
 pub struct Publish<E> {
-    event: Arc<E>,
+    event: E,
     address: Address,
 }
+
+/// The future of a [`Publish`].
+///
+/// Its first poll uses up some of the budget that tokio gives each task, so that a loop of
+/// publishing leaves other tasks their turns.
+#[must_use = "nothing is published until it is polled"]
+pub struct Publishing<E> {
+    state: State<E>,
+}
+
+enum State<E> {
+    Begun(Publish<E>),
+    Waiting(Pin<Box<dyn Future<Output = Result<(), PublishError>> + Send>>),
+    Ended,
+}
+
+// The event is never pinned: it is moved into its envelope.
+impl<E> Unpin for Publish<E> {}
+impl<E> Unpin for Publishing<E> {}
 
 /// Longer lives are cut to this: a point in time further off cannot be computed.
 const TTL_MAX: Duration = secs(365 * 24 * 60 * 60);
 
+/// Who publishes: a handler, or whoever holds a bus.
+#[derive(Clone)]
+pub(crate) struct Publisher {
+    pub(crate) router: Arc<Router>,
+    pub(crate) name: Arc<str>,
+    /// The handler's domain, whose events alone it may put out.
+    pub(crate) domain: Option<Arc<str>>,
+}
+
 /// Where an event comes from and what its chain has in common.
 #[derive(Clone)]
 pub(crate) struct Address {
-    router: Arc<Router>,
-    source: Arc<str>,
+    publisher: Arc<Publisher>,
     /// The event that is being handled, when a handler publishes.
     parent: Option<Parent>,
     /// Boxed, because most events have none, and an address is moved a few times.
@@ -47,88 +77,109 @@ struct Extras {
     tenant: Option<String>,
     headers: Vec<(String, String)>,
     ttl: Option<Duration>,
+    source: Option<Arc<str>>,
 }
 
 /// The place in a chain from which a handler publishes.
 #[derive(Clone)]
 pub(crate) struct Parent {
-    pub(crate) metadata: Arc<Metadata>,
-    pub(crate) id: EventId,
-    pub(crate) hops: u16,
+    metadata: Metadata,
+    id: EventId,
+    hops: u16,
+}
+
+impl Parent {
+    pub(crate) fn of(envelope: &Envelope) -> Self {
+        let label = envelope.label();
+        Self { metadata: label.metadata.clone(), id: label.id, hops: label.hops + 1 }
+    }
+}
+
+impl Publisher {
+    /// Seals what a handler puts out.
+    pub(crate) fn seal_output<E: Event>(&self, parent: &Envelope, event: E) -> Envelope {
+        let parent = Parent::of(parent);
+        let clock = &self.router.clock;
+        let timestamp = clock.now();
+        let label = Label {
+            id: clock.event_id_at(timestamp),
+            metadata: parent.metadata,
+            causation_id: Some(parent.id),
+            source: Arc::clone(&self.name),
+            timestamp,
+            hops: parent.hops,
+            expires_at: None,
+        };
+        Envelope::new(event, label)
+    }
 }
 
 impl Address {
-    pub(crate) fn outside(router: &Arc<Router>, source: &Arc<str>) -> Self {
-        Self::new(router, source, None)
+    pub(crate) fn outside(publisher: &Arc<Publisher>) -> Self {
+        Self { publisher: Arc::clone(publisher), parent: None, extras: None }
     }
 
-    pub(crate) fn inside(router: &Arc<Router>, handler: &Arc<str>, parent: Parent) -> Self {
-        Self::new(router, handler, Some(parent))
-    }
-
-    fn new(router: &Arc<Router>, source: &Arc<str>, parent: Option<Parent>) -> Self {
-        let (router, source) = (Arc::clone(router), Arc::clone(source));
-        Self { router, source, parent, extras: None }
+    pub(crate) fn inside(publisher: &Arc<Publisher>, parent: Parent) -> Self {
+        Self { publisher: Arc::clone(publisher), parent: Some(parent), extras: None }
     }
 
     fn extras(&mut self) -> &mut Extras {
         self.extras.get_or_insert_default()
     }
 
+    pub(crate) fn publisher(&self) -> &Arc<Publisher> {
+        &self.publisher
+    }
+
     pub(crate) fn router(&self) -> &Arc<Router> {
-        &self.router
+        &self.publisher.router
     }
 
     pub(crate) fn origin(&self) -> Origin {
         if self.parent.is_some() { Origin::Chain } else { Origin::Outside }
     }
 
-    /// What is left of the chain's deadline, or `limit` when that is shorter.
-    pub(crate) fn patience(&self, limit: Duration) -> Duration {
-        let left = self.parent.as_ref().and_then(|parent| parent.metadata.remaining());
-        left.map_or(limit, |left| left.min(limit))
+    /// What is left of the chain's deadline at this moment, or `limit` when that is shorter.
+    pub(crate) fn patience(&self, limit: Duration, now: Instant) -> Duration {
+        let deadline = self.parent.as_ref().and_then(|parent| parent.metadata.deadline);
+        deadline.map_or(limit, |deadline| deadline.saturating_duration_since(now).min(limit))
     }
 
     /// Seals the event; `deadline` is set when somebody waits for what comes of it.
-    pub(crate) fn seal<E: Event>(self, event: Arc<E>, deadline: Option<Instant>) -> Envelope {
-        let clock = &self.router.clock;
+    pub(crate) fn seal<E: Event>(&mut self, event: E, deadline: Option<Instant>) -> Envelope {
+        let clock = &self.publisher.router.clock;
         let timestamp = clock.now();
         let id = clock.event_id_at(timestamp);
-        let (hops, causation_id) = self.parent.as_ref().map_or((0, None), |p| (p.hops, Some(p.id)));
-        let metadata = self.metadata(id, deadline);
-        let source = self.source;
-        let ttl = self.extras.and_then(|extras| extras.ttl);
-        let expires_at = ttl.map(|ttl| Instant::now() + ttl);
+        let (parent, extras) = (self.parent.take(), self.extras.take());
+        let (hops, causation_id) = parent.as_ref().map_or((0, None), |p| (p.hops, Some(p.id)));
+        let given = extras.as_ref().and_then(|extras| extras.trace_id);
+        let mut metadata = parent.map_or_else(
+            || Metadata::new(given.unwrap_or_else(|| clock.trace_id()), id),
+            |parent| parent.metadata,
+        );
+        metadata.deadline = deadline.or(metadata.deadline);
+        let (mut source, mut expires_at) = (None, None);
+        if let Some(extras) = extras {
+            expires_at = extras.ttl.map(|ttl| Instant::now() + ttl);
+            source = extras.write_on(&mut metadata);
+        }
+        let source = source.unwrap_or_else(|| Arc::clone(&self.publisher.name));
         let label = Label { id, metadata, causation_id, source, timestamp, hops, expires_at };
         Envelope::new(event, label)
     }
+}
 
-    /// The parent's metadata when nothing changes, else a changed copy.
-    fn metadata(&self, id: EventId, deadline: Option<Instant>) -> Arc<Metadata> {
-        let mut metadata = match &self.parent {
-            Some(parent) if self.extras.is_none() && deadline.is_none() => {
-                return Arc::clone(&parent.metadata);
-            }
-            Some(parent) => Metadata::clone(&parent.metadata),
-            None => {
-                let trace_id = self.extras.as_ref().and_then(|extras| extras.trace_id);
-                Metadata {
-                    trace_id: trace_id.unwrap_or_else(|| self.router.clock.trace_id()),
-                    correlation_id: id,
-                    identity: None,
-                    tenant: None,
-                    headers: [].into(),
-                    deadline: None,
-                }
-            }
-        };
-        metadata.deadline = deadline.or(metadata.deadline);
-        if let Some(extras) = self.extras.as_deref() {
-            metadata.identity = extras.identity.clone().or(metadata.identity);
-            metadata.tenant = extras.tenant.clone().or(metadata.tenant);
-            metadata.headers.extend(extras.headers.iter().cloned());
+impl Extras {
+    /// Says about the chain what there is to say, and who publishes.
+    fn write_on(self, metadata: &mut Metadata) -> Option<Arc<str>> {
+        let Self { identity, tenant, headers, source, .. } = self;
+        if identity.is_some() || tenant.is_some() || !headers.is_empty() {
+            let about = metadata.about_mut();
+            about.identity = identity.or_else(|| about.identity.take());
+            about.tenant = tenant.or_else(|| about.tenant.take());
+            about.headers.extend(headers);
         }
-        Arc::new(metadata)
+        source
     }
 }
 
@@ -194,19 +245,19 @@ impl Address {
     /// The trace in which it will be published, fixed from now on.
     #[cfg(feature = "testing")]
     pub(crate) fn fix_trace_id(&mut self) -> TraceId {
-        let router = Arc::clone(&self.router);
-        *self.extras().trace_id.get_or_insert_with(|| router.clock.trace_id())
+        let publisher = Arc::clone(&self.publisher);
+        *self.extras().trace_id.get_or_insert_with(|| publisher.router.clock.trace_id())
     }
 
     pub(crate) fn with_source(mut self, source: Arc<str>) -> Self {
-        self.source = source;
+        self.extras().source = Some(source);
         self
     }
 }
 
 impl<E: Event> Publish<E> {
     pub(crate) fn new(address: Address, event: E) -> Self {
-        Self { event: Arc::new(event), address }
+        Self { event, address }
     }
 
     address_setters!();
@@ -229,9 +280,9 @@ impl<E: Event> Publish<E> {
     /// # Errors
     /// [`PublishError::Full`] names the handler; all other errors as for waiting.
     pub fn try_now(self) -> Result<(), PublishError> {
-        let router = Arc::clone(self.address.router());
+        let publisher = Arc::clone(self.address.publisher());
         let (parcel, origin) = self.into_parcel();
-        router.try_publish(&parcel, origin).map(drop)
+        publisher.router.try_publish(parcel, origin)
     }
 
     /// Publishes; `chain` is told when all that followed has ended.
@@ -239,14 +290,14 @@ impl<E: Event> Publish<E> {
         self,
         track: impl FnOnce(&Router, &Envelope) -> Arc<Chain>,
     ) -> Result<(), PublishError> {
-        let router = Arc::clone(self.address.router());
-        let origin = self.address.origin();
-        let (mut parcel, _) = self.into_parcel();
-        parcel.chain = Some(track(&router, &parcel.envelope));
+        let publisher = Arc::clone(self.address.publisher());
+        let router = &publisher.router;
+        let (mut parcel, origin) = self.into_parcel();
+        parcel.chain = Some(track(router, &parcel.envelope));
         router.publish(parcel, origin).await.map(drop)
     }
 
-    fn into_parcel(self) -> (Parcel, Origin) {
+    fn into_parcel(mut self) -> (Parcel, Origin) {
         let origin = self.address.origin();
         let envelope = self.address.seal(self.event, None);
         (Parcel::new(envelope, None), origin)
@@ -255,11 +306,36 @@ impl<E: Event> Publish<E> {
 
 impl<E: Event> IntoFuture for Publish<E> {
     type Output = Result<(), PublishError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = Publishing<E>;
 
-    fn into_future(self) -> Self::IntoFuture {
-        let router = Arc::clone(self.address.router());
-        let (parcel, origin) = self.into_parcel();
-        Box::pin(async move { router.publish(parcel, origin).await.map(drop) })
+    fn into_future(self) -> Publishing<E> {
+        Publishing { state: State::Begun(self) }
+    }
+}
+
+impl<E: Event> Future for Publishing<E> {
+    type Output = Result<(), PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let State::Waiting(waiting) = &mut self.state {
+            return waiting.as_mut().poll(cx);
+        }
+        let budget = ready!(poll_proceed(cx));
+        let State::Begun(publish) = mem::replace(&mut self.state, State::Ended) else {
+            panic!("`Publishing` was polled after it had ended");
+        };
+        budget.made_progress();
+        let publisher = Arc::clone(publish.address.publisher());
+        let (parcel, origin) = publish.into_parcel();
+        let published =
+            publisher.router.publish_now(parcel, origin, None, WhenFull::Wait, cx)?;
+        let Published::Partly(rest) = published else { return Poll::Ready(Ok(())) };
+        let mut waiting =
+            Box::pin(async move { publisher.router.publish_rest(rest).await.map(drop) });
+        let outcome = waiting.as_mut().poll(cx);
+        if outcome.is_pending() {
+            self.state = State::Waiting(waiting);
+        }
+        outcome
     }
 }

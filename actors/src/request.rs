@@ -1,23 +1,26 @@
 //! The builder behind `bus.request(event)`: publishes the event with a reply slot and waits for the
 //! first of reply, error, end of the chain, timeout and shutdown.
 
+use std::future::poll_fn;
 use std::marker::PhantomData;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix::{Message, Recipient};
-use tokio::sync::oneshot;
+use tokio::task::coop::poll_proceed;
 use tokio::time::{Instant, timeout_at};
 
-use crate::chain::{Answer, Chain, ChainPlan, Parcel};
+use crate::chain::{Answer, Asker, Parcel};
 use crate::clock::secs;
 use crate::envelope::Envelope;
 use crate::error::RequestError;
 use crate::event::{Event, Replies, TraceId};
 use crate::publish::{Address, address_setters};
-use crate::router::Router;
+use crate::router::{Published, Router, WhenFull};
 
 /// A request about to be made: `.await` it for the reply `R`.
 ///
@@ -25,7 +28,7 @@ use crate::router::Router;
 /// Dropped while it waits, the reply is lost to the requester; the handlers go on.
 #[must_use = "nothing is requested until it is awaited"]
 pub struct Request<E, R> {
-    event: Arc<E>,
+    event: E,
     address: Address,
     timeout: Option<Duration>,
     waits_for_room: bool,
@@ -45,7 +48,6 @@ impl<R: 'static> Message for Reply<R> {
 
 impl<E: Replies> Request<E, E::Reply> {
     pub(crate) fn new(address: Address, event: E) -> Self {
-        let event = Arc::new(event);
         Self { event, address, timeout: None, waits_for_room: true, reply: PhantomData }
     }
 }
@@ -98,33 +100,51 @@ impl<E: Event, R: Event> Request<E, R> {
     /// # Errors
     /// As for awaiting the request itself.
     pub async fn envelope(self) -> Result<Envelope, RequestError> {
-        let router = Arc::clone(self.address.router());
-        let timeout = self.timeout.unwrap_or(router.limits.request_timeout);
-        let (origin, waits_for_room) = (self.address.origin(), self.waits_for_room);
-        let patience = self.address.patience(timeout.min(TIMEOUT_MAX));
-        let deadline = Instant::now() + patience;
-        let envelope = self.address.seal(self.event, Some(deadline));
+        let mut asking = Asking::Begun(self);
+        poll_fn(|cx| asking.poll(cx)).await
+    }
+
+    /// Publishes the event; the reply may be there at once.
+    fn begin(self, cx: &mut Context<'_>) -> Result<Envelope, Unanswered> {
+        let Self { event, mut address, timeout, waits_for_room, .. } = self;
+        let publisher = Arc::clone(address.publisher());
+        let router = &publisher.router;
+        let now = Instant::now();
+        let timeout = timeout.unwrap_or(router.limits.request_timeout);
+        let patience = address.patience(timeout.min(TIMEOUT_MAX), now);
+        let deadline = now + patience;
+        let origin = address.origin();
+        let envelope = address.seal(event, Some(deadline));
         router.totals.requested.fetch_add(1, Relaxed);
         let (event, trace_id) = (E::NAME, envelope.trace_id());
-        check_responders(&router, event, R::NAME, trace_id)?;
+        check_responders(router, event, R::NAME, trace_id)?;
 
-        let (reply_to, reply) = oneshot::channel();
-        let chain = {
-            let phase = Arc::clone(&router.phase);
-            let (requested, wanted) = (event, Some(R::NAME));
-            let plan = ChainPlan { requested, wanted, trace_id, patience, phase };
-            // A requester that no longer waits has dropped its receiver.
-            Chain::new(plan, Box::new(move |answer: Answer| drop(reply_to.send(answer))))
+        let mut asker = Asker {
+            requested: event,
+            wanted: R::NAME,
+            trace_id,
+            patience,
+            phase: &router.phase,
+            reply: None,
+            answer: None,
         };
-        let parcel = Parcel::new(envelope, Some(chain));
-        let exchange = async {
-            let refused = |refused| RequestError::not_accepted(refused, trace_id);
-            let reached = if waits_for_room {
-                router.publish(parcel, origin).await.map_err(refused)?
-            } else {
-                // The chain ends with the last parcel, and this one goes with its block.
-                let parcel = parcel;
-                router.try_publish(&parcel, origin).map_err(refused)?
+        let parcel = Parcel::new(envelope, None);
+        let when_full = if waits_for_room { WhenFull::Wait } else { WhenFull::Refuse };
+        let published = router.publish_now(parcel, origin, Some(&mut asker), when_full, cx);
+        let refused = move |refused| RequestError::not_accepted(refused, trace_id);
+        let published = published.map_err(refused)?;
+        if let Some(reply) = asker.reply {
+            return Ok(reply);
+        }
+        let Some(reply) = asker.answer else {
+            return Err(RequestError::NoHandler { event, trace_id }.into());
+        };
+        let exchange = async move {
+            let reached = match published {
+                Published::To(reached) => reached,
+                Published::Partly(rest) => {
+                    publisher.router.publish_rest(rest).await.map_err(refused)?
+                }
             };
             // The slot is filled before its last holder goes.
             match reply.await.unwrap_or(Err(RequestError::Shutdown { event, trace_id })) {
@@ -134,30 +154,88 @@ impl<E: Event, R: Event> Request<E, R> {
                 answer => answer,
             }
         };
-        match timeout_at(deadline, exchange).await {
-            Ok(answer) => answer,
-            Err(_) => Err(RequestError::Timeout { event, after: patience, trace_id }),
+        let late = RequestError::Timeout { event, after: patience, trace_id };
+        Err(Unanswered::Waits(Box::pin(async move {
+            timeout_at(deadline, exchange).await.unwrap_or(Err(late))
+        })))
+    }
+}
+
+/// A request that has no reply yet.
+enum Unanswered {
+    Waits(Exchange),
+    Failed(RequestError),
+}
+
+type Exchange = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+impl From<RequestError> for Unanswered {
+    fn from(error: RequestError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// A request on its way to a reply in its envelope.
+enum Asking<E, R> {
+    Begun(Request<E, R>),
+    Waits(Exchange),
+    Ended,
+}
+
+impl<E: Event, R: Event> Asking<E, R> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        if let Self::Waits(exchange) = self {
+            return exchange.as_mut().poll(cx);
+        }
+        let budget = ready!(poll_proceed(cx));
+        let Self::Begun(request) = mem::replace(self, Self::Ended) else {
+            panic!("a request was polled after it had ended");
+        };
+        budget.made_progress();
+        match request.begin(cx) {
+            Ok(reply) => Poll::Ready(Ok(reply)),
+            Err(Unanswered::Failed(error)) => Poll::Ready(Err(error)),
+            Err(Unanswered::Waits(mut exchange)) => {
+                let answer = exchange.as_mut().poll(cx);
+                if answer.is_pending() {
+                    *self = Self::Waits(exchange);
+                }
+                answer
+            }
         }
     }
 }
 
+/// The future of a [`Request`].
+///
+/// Its first poll uses up some of the budget that tokio gives each task, so that a loop of requests
+/// leaves other tasks their turns.
+#[must_use = "nothing is requested until it is polled"]
+pub struct Requesting<E, R> {
+    asking: Asking<E, R>,
+}
+
+// The event is never pinned: it is moved into its envelope.
+impl<E, R> Unpin for Request<E, R> {}
+impl<E, R> Unpin for Requesting<E, R> {}
+
 impl<E: Event, R: Event> IntoFuture for Request<E, R> {
     type Output = Result<R, RequestError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = Requesting<E, R>;
 
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let envelope = self.envelope().await?;
-            let name = envelope.name();
-            let trace_id = envelope.trace_id();
-            let reply = envelope.event::<R>().ok_or(RequestError::TypeClash {
-                event: name,
-                registered: "another type",
-                trace_id,
-            })?;
-            drop(envelope);
-            Ok(Arc::unwrap_or_clone(reply))
-        })
+    fn into_future(self) -> Requesting<E, R> {
+        Requesting { asking: Asking::Begun(self) }
+    }
+}
+
+impl<E: Event, R: Event> Future for Requesting<E, R> {
+    type Output = Result<R, RequestError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let envelope = ready!(self.asking.poll(cx))?;
+        let (event, trace_id) = (envelope.name(), envelope.trace_id());
+        let clash = RequestError::TypeClash { event, registered: "another type", trace_id };
+        Poll::Ready(envelope.into_event().ok_or(clash))
     }
 }
 
@@ -167,7 +245,8 @@ fn check_responders(
     wanted: &'static str,
     trace_id: TraceId,
 ) -> Result<(), RequestError> {
-    let Some(route) = router.table().route(event) else {
+    let table = router.table_now();
+    let Some(route) = table.route(event) else {
         return Err(RequestError::NoHandler { event, trace_id });
     };
     if let Some((_, handlers)) = route.competing.iter().find(|(output, _)| *output == wanted) {

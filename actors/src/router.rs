@@ -2,25 +2,28 @@
 //! the parts of one runtime share hangs here.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::time::{Instant, timeout};
 
-use crate::chain::Parcel;
+use crate::chain::{Asker, Parcel};
 use crate::clock::{Clock, secs};
 use crate::dead_letter::{Keeper, KeeperPlan};
 use crate::envelope::Envelope;
 use crate::error::{PublishError, RequestError};
 use crate::event_log::{Entry, EventLog};
+use crate::lane;
 use crate::live::{Live, LiveGuard};
 use crate::metrics::Totals;
 use crate::observed::{Observed, Observer};
 use crate::phase::{Phase, PhaseCell};
 use crate::policy::Overflow;
-use crate::queue::Closed;
+use crate::queue::{Closed, Refused};
 use crate::seat::Seat;
 use crate::table::{Chosen, Known, Place, Route, Table};
 
@@ -67,6 +70,27 @@ pub(crate) struct Router {
     table: ArcSwap<Table>,
 }
 
+/// How far an event got without waiting.
+pub(crate) enum Published {
+    /// To so many handlers, all that there are.
+    To(usize),
+    Partly(Rest),
+}
+
+/// What is done where a queue has no room and its policy is to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WhenFull {
+    Wait,
+    /// Publish to nobody.
+    Refuse,
+}
+
+/// Handlers whose queues had no room for an event, each with its copy.
+pub(crate) struct Rest {
+    full: Vec<(Arc<Seat>, Parcel)>,
+    reached: usize,
+}
+
 /// Who publishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -99,12 +123,44 @@ impl Router {
         self.table.load_full()
     }
 
+    /// The table, for a look at it that is over at once.
+    pub(crate) fn table_now(&self) -> arc_swap::Guard<Arc<Table>> {
+        self.table.load()
+    }
+
     pub(crate) fn set_table(&self, table: Table) {
         self.table.store(Arc::new(table));
     }
 
-    /// Publishes, waiting for room where the policy says so. A draining runtime takes events only
-    /// from within its chains. Says to how many handlers the event went.
+    /// Publishes as far as nothing has to be waited for. A draining runtime takes events only from
+    /// within its chains.
+    ///
+    /// An event for one handler alone is handled in place if it may be. For several it is not: the
+    /// first of them could publish something that reached another one before the event itself.
+    pub(crate) fn publish_now(
+        &self,
+        mut parcel: Parcel,
+        from: Origin,
+        mut asker: Option<&mut Asker<'_>>,
+        when_full: WhenFull,
+        cx: &mut Context<'_>,
+    ) -> Result<Published, PublishError> {
+        let table = self.table.load();
+        let route = self.admit(&table, &parcel.envelope, from)?;
+        let places = self.choose(route.as_deref().map(|route| &**route), &parcel);
+        if let [place] = &*places {
+            match lane::handle(place.address(parcel), &place.seat, asker.as_deref_mut(), cx) {
+                Ok(()) => return Ok(Published::To(1)),
+                Err(back) => parcel = back,
+            }
+        }
+        if let Some(asker) = asker {
+            parcel.chain = Some(asker.chain());
+        }
+        self.enqueue(&places, parcel, when_full)
+    }
+
+    /// Publishes, waiting for room where the policy says so. Says to how many handlers it went.
     ///
     /// # Cancel safety
     /// Dropped while it waits, the handlers that had room have the event and the others do not.
@@ -113,55 +169,110 @@ impl Router {
         parcel: Parcel,
         from: Origin,
     ) -> Result<usize, PublishError> {
-        let route = self.admit(&parcel, from)?;
-        let places = self.choose(route.as_deref(), &parcel);
-        let rejecting = |place: &&Place| place.seat.rules.overflow == Overflow::Reject;
+        let mut parcel = Some(parcel);
+        let published = poll_fn(|cx| match parcel.take() {
+            Some(parcel) => Poll::Ready(self.publish_now(parcel, from, None, WhenFull::Wait, cx)),
+            None => Poll::Pending,
+        });
+        match published.await? {
+            Published::To(reached) => Ok(reached),
+            Published::Partly(rest) => self.publish_rest(rest).await,
+        }
+    }
+
+    /// Waits for room where there was none.
+    pub(crate) async fn publish_rest(&self, rest: Rest) -> Result<usize, PublishError> {
+        for (seat, parcel) in rest.full {
+            self.wait_and_put(&seat, parcel).await?;
+        }
+        Ok(rest.reached)
+    }
+
+    /// Puts the parcel into the queues as far as they have room.
+    fn enqueue(
+        &self,
+        places: &[Place],
+        parcel: Parcel,
+        when_full: WhenFull,
+    ) -> Result<Published, PublishError> {
+        let rejecting = |place: &&Place| match place.seat.rules.overflow {
+            Overflow::Reject => true,
+            Overflow::Wait => when_full == WhenFull::Refuse,
+            Overflow::DropOldest | Overflow::DropNewest => false,
+        };
         let mut reserved = reserve(places.iter().filter(rejecting), &parcel)?;
-        let mut full = Vec::new();
-        for place in &*places {
+        let (mut full, reached) = (Vec::new(), places.len());
+        let mut parcel = Some(parcel);
+        for (n, place) in places.iter().enumerate() {
+            let copy = if n + 1 < reached { parcel.clone() } else { parcel.take() };
+            let Some(copy) = copy.map(|copy| place.address(copy)) else { break };
             if let Some(room) = reserved.pop_if_of(&place.seat) {
-                self.put(&place.seat, place.address(&parcel), |parcel| room.push(parcel))?;
-            } else if !self.offer(place, &parcel)? {
-                full.push(place);
+                self.put(&place.seat, copy, |parcel| room.push(parcel))?;
+            } else if let Some(copy) = self.offer(&place.seat, copy)? {
+                full.push((Arc::clone(&place.seat), copy));
             }
         }
-        for place in full {
-            self.wait_and_put(place, &parcel).await?;
+        if full.is_empty() {
+            return Ok(Published::To(reached));
         }
-        Ok(places.len())
+        Ok(Published::Partly(Rest { full, reached }))
+    }
+
+    /// Publishes what a handler put out, as far as nothing has to be waited for; gives back whom it
+    /// did not reach. Handled in place only with `cx`.
+    pub(crate) fn publish_onward_now(
+        &self,
+        mut parcel: Parcel,
+        cx: Option<&mut Context<'_>>,
+    ) -> Option<Rest> {
+        let table = self.table.load();
+        let route = match self.admit(&table, &parcel.envelope, Origin::Chain) {
+            Ok(route) => route,
+            Err(refused) => {
+                self.bury_refused(&parcel, refused);
+                return None;
+            }
+        };
+        let places = self.choose(route.as_deref().map(|route| &**route), &parcel);
+        if let ([place], Some(cx)) = (&*places, cx) {
+            match lane::handle(place.address(parcel), &place.seat, None, cx) {
+                Ok(()) => return None,
+                Err(back) => parcel = back,
+            }
+        }
+        let mut full = Vec::new();
+        for place in &*places {
+            let copy = place.address(parcel.clone());
+            // Refused only at shutdown, where each chain tells its requester when it is dropped.
+            if let Some(copy) = self.offer(&place.seat, copy).unwrap_or_default() {
+                full.push((Arc::clone(&place.seat), copy));
+            }
+        }
+        (!full.is_empty()).then_some(Rest { full, reached: places.len() })
     }
 
     /// Publishes what a handler put out. Each subscriber gets it or a dead letter: a full queue is
     /// waited for, but no longer than a handler may take, or two handlers that feed each other
     /// could wait for ever.
     pub(crate) async fn publish_onward(&self, parcel: Parcel) {
-        let route = match self.admit(&parcel, Origin::Chain) {
-            Ok(route) => route,
-            Err(refused) => return self.bury_refused(&parcel, refused),
-        };
-        let places = self.choose(route.as_deref(), &parcel);
-        // Refused only at shutdown, where each chain tells its requester when it is dropped.
-        let full = |place: &&Place| !self.offer(place, &parcel).unwrap_or(true);
-        for place in places.iter().filter(full).collect::<Vec<_>>() {
-            self.wait_or_bury(place, &parcel).await;
+        if let Some(rest) = self.publish_onward_now(parcel, None) {
+            self.publish_onward_rest(rest).await;
         }
     }
 
-    /// Publishes to all handlers, or to none when one of them has no room. Says to how many.
-    pub(crate) fn try_publish(&self, parcel: &Parcel, from: Origin) -> Result<usize, PublishError> {
-        let route = self.admit(parcel, from)?;
-        let places = self.choose(route.as_deref(), parcel);
-        let refusing =
-            |place: &&Place| matches!(place.seat.rules.overflow, Overflow::Wait | Overflow::Reject);
-        let mut reserved = reserve(places.iter().filter(refusing), parcel)?;
-        for place in &*places {
-            if let Some(room) = reserved.pop_if_of(&place.seat) {
-                self.put(&place.seat, place.address(parcel), |parcel| room.push(parcel))?;
-            } else {
-                self.offer(place, parcel)?;
-            }
+    /// Waits for room where there was none, but not without end.
+    pub(crate) async fn publish_onward_rest(&self, rest: Rest) {
+        for (seat, parcel) in rest.full {
+            self.wait_or_bury(&seat, parcel).await;
         }
-        Ok(places.len())
+    }
+
+    /// Publishes to all handlers, or to none when one of them has no room; handles nothing in place.
+    pub(crate) fn try_publish(&self, parcel: Parcel, from: Origin) -> Result<(), PublishError> {
+        let table = self.table.load();
+        let route = self.admit(&table, &parcel.envelope, from)?;
+        let places = self.choose(route.as_deref().map(|route| &**route), &parcel);
+        self.enqueue(&places, parcel, WhenFull::Refuse).map(drop)
     }
 
     /// Gives a declined event to the next handler in line; `false` when there is none.
@@ -174,22 +285,23 @@ impl Router {
             self.bury_unwanted(parcel, seat, panic);
         }
         for place in &*places {
+            let copy = place.address(parcel.clone());
             // Refused only at shutdown, where each chain tells its requester when it is dropped.
-            if !self.offer(place, parcel).unwrap_or(true) {
-                self.wait_or_bury(place, parcel).await;
+            if let Some(copy) = self.offer(&place.seat, copy).unwrap_or_default() {
+                self.wait_or_bury(&place.seat, copy).await;
             }
         }
         !places.is_empty() || !broken.is_empty()
     }
 
     /// Waits for room, but not without end: then the event is dead.
-    async fn wait_or_bury(&self, place: &Place, parcel: &Parcel) {
-        let patience = match place.seat.rules.overflow {
+    async fn wait_or_bury(&self, seat: &Arc<Seat>, parcel: Parcel) {
+        let patience = match seat.rules.overflow {
             Overflow::Reject => Duration::ZERO,
             _ => self.limits.room_timeout,
         };
-        if timeout(patience, self.wait_and_put(place, parcel)).await.is_err() {
-            self.bury_full(parcel, &place.seat);
+        if timeout(patience, self.wait_and_put(seat, parcel.clone())).await.is_err() {
+            self.bury_full(&parcel, seat);
         }
     }
 
@@ -209,7 +321,7 @@ impl Router {
     }
 
     fn route(&self, envelope: &Envelope) -> Option<Arc<Route>> {
-        self.table.load().route(envelope.name())
+        self.table.load().route(envelope.name()).map(Cow::into_owned)
     }
 
     /// Whom the event goes to. Nobody means: it is unheard.
@@ -226,8 +338,13 @@ impl Router {
     }
 
     /// Says where the event goes, if it may be published.
-    fn admit(&self, parcel: &Parcel, from: Origin) -> Result<Option<Arc<Route>>, PublishError> {
-        let (event, hops) = (parcel.envelope.name(), parcel.envelope.hops());
+    fn admit<'t>(
+        &self,
+        table: &'t Table,
+        envelope: &Envelope,
+        from: Origin,
+    ) -> Result<Option<Cow<'t, Arc<Route>>>, PublishError> {
+        let (event, hops) = (envelope.name(), envelope.hops());
         let closes_at = match from {
             Origin::Outside => Phase::Draining,
             Origin::Chain => Phase::Stopped,
@@ -236,18 +353,17 @@ impl Router {
             return Err(PublishError::Shutdown { event });
         }
         if hops > self.limits.hops_max {
-            let cycle = self.table.load().cycle(event).join(" → ");
+            let cycle = table.cycle(event).join(" → ");
             return Err(PublishError::TooManyHops { event, hops, cycle });
         }
-        let table = self.table.load();
         let route = match table.known(event) {
-            Some(Known { event_type, .. }) if event_type.type_id != parcel.envelope.type_id() => {
+            Some(Known { event_type, .. }) if event_type.type_id != envelope.type_id() => {
                 return Err(PublishError::TypeClash { event, registered: event_type.type_name });
             }
-            Some(known) => known.route.clone(),
+            Some(known) => known.route.as_ref().map(Cow::Borrowed),
             None => table.route(event),
         };
-        self.count_published(&parcel.envelope);
+        self.count_published(envelope);
         Ok(route)
     }
 
@@ -256,13 +372,14 @@ impl Router {
         self.observer.see(|| Observed::Published(envelope));
     }
 
-    /// Puts the parcel into the seat's queue or does what its policy says; `false` when the policy
-    /// is to wait for room.
-    fn offer(&self, place: &Place, parcel: &Parcel) -> Result<bool, PublishError> {
-        let (seat, parcel) = (&place.seat, place.address(parcel));
+    /// Puts the parcel into the seat's queue or does what its policy says; gives it back when the
+    /// policy is to wait for room.
+    fn offer(&self, seat: &Arc<Seat>, parcel: Parcel) -> Result<Option<Parcel>, PublishError> {
         if !seat.takes_events() {
             self.bury_unavailable(&parcel, seat)?;
-        } else if seat.rules.overflow == Overflow::DropOldest {
+            return Ok(None);
+        }
+        if seat.rules.overflow == Overflow::DropOldest {
             self.put(seat, parcel, |parcel| {
                 if let Some(oldest) = seat.queue.push_over_oldest(parcel)? {
                     self.live.end();
@@ -270,24 +387,29 @@ impl Router {
                 }
                 Ok(())
             })?;
-        } else if let Some(room) = seat.queue.try_reserve() {
-            self.put(seat, parcel, |parcel| room.push(parcel))?;
-        } else if seat.rules.overflow == Overflow::DropNewest {
-            self.dropped(&parcel, seat);
-        } else {
-            return Ok(false);
+            return Ok(None);
         }
-        Ok(true)
+        self.live.begin();
+        let Err(refused) = seat.queue.try_push(parcel) else { return Ok(None) };
+        self.live.end();
+        match refused {
+            Refused::Closed(parcel) => self.bury_unavailable(&parcel, seat)?,
+            Refused::Full(parcel) if seat.rules.overflow == Overflow::DropNewest => {
+                self.dropped(&parcel, seat);
+            }
+            Refused::Full(parcel) => return Ok(Some(parcel)),
+        }
+        Ok(None)
     }
 
-    async fn wait_and_put(&self, place: &Place, parcel: &Parcel) -> Result<(), PublishError> {
+    async fn wait_and_put(&self, seat: &Arc<Seat>, parcel: Parcel) -> Result<(), PublishError> {
         let guard = LiveGuard::begin(&self.live);
-        match place.seat.queue.push(place.address(parcel)).await {
+        match seat.queue.push(parcel).await {
             Ok(()) => {
                 guard.hand_over();
                 Ok(())
             }
-            Err(closed) => self.bury_unavailable(&closed.0, &place.seat),
+            Err(closed) => self.bury_unavailable(&closed.0, seat),
         }
     }
 
@@ -319,19 +441,14 @@ impl Router {
     fn unheard(&self, envelope: &Envelope) {
         self.totals.unheard.fetch_add(1, Ordering::Relaxed);
         self.observer.see(|| Observed::Unheard(envelope));
-        if self.event_log.is_enabled() {
-            self.event_log.push(Entry {
-                ts: self.clock.now(),
-                event_type: envelope.name(),
-                event_id: envelope.id(),
-                trace_id: envelope.trace_id(),
-                source: Arc::clone(envelope.shared_source()),
-                handler: None,
-                took: Duration::ZERO,
-                error: None,
-                attempts: 0,
-            });
-        }
+        self.event_log.push(&Entry {
+            ended: Instant::now(),
+            envelope,
+            handler: None,
+            took: Duration::ZERO,
+            error: None,
+            attempts: 0,
+        });
     }
 }
 

@@ -23,7 +23,7 @@ use crate::throttle::Throttle;
 
 mod watch;
 pub use watch::Stuck;
-pub(crate) use watch::Watch;
+pub(crate) use watch::{Watch, Watched};
 
 /// One handler's seat at the bus.
 pub(crate) struct Seat {
@@ -51,6 +51,11 @@ pub(crate) struct Seat {
     /// Told when the host should look again whether it may take the next event.
     pub(crate) changed: Notify,
     status: AtomicU8,
+    /// Whether nothing stands around an attempt: no layer, breaker, bulkhead, memory of what was
+    /// handled, or parked key.
+    pub(crate) is_plain: bool,
+    /// Whether events may be handled in place, where an actor of it lives.
+    pub(crate) has_lanes: bool,
 }
 
 /// What a seat is made from.
@@ -68,6 +73,17 @@ impl Seat {
     pub(crate) fn new(plan: SeatPlan) -> Self {
         let SeatPlan { id, handler, domain, inputs, patterns, outputs, policy } = plan;
         let rules = policy.rules();
+        let is_plain = policy.around_delivery.is_empty()
+            && policy.around_attempt.is_empty()
+            && policy.breaker.is_none()
+            && policy.bulkhead.is_none()
+            && policy.dedupe.is_none()
+            && !rules.parks_key;
+        // One at a time, or one of a key at a time, needs the queue.
+        let has_lanes = is_plain
+            && rules.concurrency > 1
+            && !rules.ordered_by_key
+            && rules.blocking.is_none();
         let (queue, counters) =
             (Queue::new(rules.queue_max, rules.ordered_by_key), Counters::default());
         Self {
@@ -88,6 +104,8 @@ impl Seat {
             is_paused: AtomicBool::new(false),
             changed: Notify::new(),
             status: AtomicU8::new(0),
+            is_plain,
+            has_lanes,
             policy,
             rules,
             queue,
@@ -151,6 +169,11 @@ impl Seat {
     /// Whether it will handle what is put into its queue.
     pub(crate) fn takes_events(&self) -> bool {
         !matches!(self.status(), HandlerStatus::Down | HandlerStatus::Ended)
+    }
+
+    /// Whether it takes events and none of them waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.takes_events() && !self.is_paused()
     }
 
     /// Whether its predicates hold; the text of the panic when one of them panicked.

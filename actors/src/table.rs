@@ -39,16 +39,16 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// A copy of the parcel for the handler that sits here.
-    pub(crate) fn address(&self, parcel: &Parcel) -> Parcel {
+    /// The parcel as it is for the handler that sits here.
+    pub(crate) fn address(&self, mut parcel: Parcel) -> Parcel {
+        parcel.rank = self.rank;
         // The limit of the handler that declined it is not this one's.
-        let expires_at = parcel.envelope.expires_at();
-        let mut copy = Parcel { rank: self.rank, expires_at, ..parcel.clone() };
+        parcel.expires_at = parcel.envelope.label().expires_at;
         if let Some(ttl) = self.seat.rules.ttl {
             let end = Instant::now() + ttl;
-            copy.expires_at = Some(copy.expires_at.map_or(end, |other| other.min(end)));
+            parcel.expires_at = Some(parcel.expires_at.map_or(end, |other| other.min(end)));
         }
-        copy
+        parcel
     }
 }
 
@@ -196,15 +196,16 @@ impl Table {
         Self { known, found: Mutex::default(), seats }
     }
 
-    pub(crate) fn route(&self, name: &'static str) -> Option<Arc<Route>> {
+    pub(crate) fn route(&self, name: &'static str) -> Option<Cow<'_, Arc<Route>>> {
         if let Some(known) = self.known.get(name) {
-            return known.route.clone();
+            return known.route.as_ref().map(Cow::Borrowed);
         }
         if self.seats.iter().all(|seat| seat.patterns.is_empty()) {
             return None;
         }
         // There are as many names as event types in the program.
-        self.found.lock().entry(name).or_insert_with(|| route(&self.seats, name)).clone()
+        let mut found = self.found.lock();
+        found.entry(name).or_insert_with(|| route(&self.seats, name)).clone().map(Cow::Owned)
     }
 
     /// The shortest way from an event back to itself, as far as handlers declare what they publish.

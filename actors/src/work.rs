@@ -1,26 +1,34 @@
 //! One delivery from the queue to its outcome: layers, attempts, outputs, failure.
 
 use std::cell::{Cell, RefCell};
+use std::mem;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use actix::{Actor, Context};
 use futures_util::FutureExt;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use crate::chain::Parcel;
+use crate::chain::{Asker, Chain, Parcel};
+use crate::context::Outbox;
 use crate::crew::Crew;
 use crate::dead_letter::DeadReason;
 use crate::envelope::Envelope;
 use crate::error::{ErrorKind, HandlerError, HandlerResult, RequestError, panic_text};
 use crate::event_log::Entry;
 use crate::layer::retry::Next as NextAttempt;
+use crate::lane::Lane;
 use crate::layer::{Inbound, LayerFuture, Next};
+use crate::live::LiveGuard;
 use crate::metrics::LastError;
 use crate::observed::{Delivered, Observed};
+use crate::publish::Publisher;
 use crate::router::Router;
 use crate::seat::Seat;
 
@@ -28,36 +36,76 @@ mod feed;
 pub(crate) use feed::{Feed, SendError, Takes};
 mod gates;
 mod attempt;
-pub(crate) use attempt::poll_once;
+use attempt::Call;
 
-/// Everything that the deliveries of one handler share.
+/// Everything that the deliveries of one handler on one thread share.
 pub(crate) struct Work<A: Actor> {
     pub(crate) router: Arc<Router>,
     pub(crate) seat: Arc<Seat>,
+    /// The handler as a publisher.
+    pub(crate) publisher: Arc<Publisher>,
     pub(crate) feeds: Vec<Feed<A>>,
     pub(crate) crew: Rc<Crew<A>>,
     /// Deliveries that wait for their time and leave their place in work to others.
     pub(crate) resting: Cell<usize>,
+    /// What was begun and has to wait: the host takes it over.
+    pub(crate) left: Left,
+}
+
+/// Deliveries that wait for something, until the host takes them over.
+#[derive(Default)]
+pub(crate) struct Left {
+    deliveries: RefCell<Vec<Waiting>>,
+    pub(crate) added: Notify,
+}
+
+/// A delivery that waits for something.
+pub(crate) type Waiting = Pin<Box<dyn Future<Output = ()>>>;
+
+impl Left {
+    fn add(&self, delivery: Waiting) {
+        self.deliveries.borrow_mut().push(delivery);
+        self.added.notify_one();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.deliveries.borrow().len()
+    }
+
+    pub(crate) fn take(&self) -> Vec<Waiting> {
+        self.deliveries.take()
+    }
 }
 
 /// Counts a delivery as in work, and as finished when it is dropped for whatever reason.
 struct InFlight<'w> {
     router: &'w Router,
     seat: &'w Seat,
-    parcel: &'w Parcel,
+    /// `None` once another guard counts it.
+    parcel: Option<&'w Parcel>,
 }
 
 impl<'w> InFlight<'w> {
     fn begin(router: &'w Router, seat: &'w Seat, parcel: &'w Parcel) -> Self {
         seat.counters.in_flight.fetch_add(1, Relaxed);
-        Self { router, seat, parcel }
+        Self::go_on(router, seat, parcel)
+    }
+
+    /// Counts on what another guard has handed over.
+    fn go_on(router: &'w Router, seat: &'w Seat, parcel: &'w Parcel) -> Self {
+        Self { router, seat, parcel: Some(parcel) }
+    }
+
+    fn hand_over(mut self) {
+        self.parcel = None;
     }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
+        let Some(parcel) = self.parcel else { return };
         if self.seat.rules.ordered_by_key
-            && let Some(key) = self.parcel.envelope.key()
+            && let Some(key) = parcel.envelope.key()
         {
             self.seat.queue.release(key);
         }
@@ -87,22 +135,109 @@ impl Drop for Resting<'_> {
     }
 }
 
+/// How far the first attempt came when it was polled once.
+enum First<A: Actor> {
+    /// Something may stand between: nothing has been begun.
+    Unbegun,
+    Waits(Call<A>),
+    Done(HandlerResult<Outbox>),
+}
+
+impl<A: Actor<Context = Context<A>>> Lane for Work<A> {
+    fn take(
+        self: Rc<Self>,
+        parcel: Parcel,
+        asker: Option<&mut Asker<'_>>,
+        cx: &mut TaskContext<'_>,
+    ) -> Result<(), Parcel> {
+        self.router.live.begin();
+        let refused = self.begin(parcel, asker, cx);
+        if refused.is_some() {
+            self.router.live.end();
+        }
+        refused.map_or(Ok(()), Err)
+    }
+}
+
 impl<A: Actor<Context = Context<A>>> Work<A> {
-    /// Brings one delivery to its end.
-    pub(crate) async fn deliver(self: Rc<Self>, parcel: Parcel) {
-        let _in_flight = InFlight::begin(&self.router, &self.seat, &parcel);
-        let (started, attempts) = (Instant::now(), Cell::new(0));
-        let outcome = self.handle(&parcel, &attempts).await;
+    /// Brings one delivery, which counts as live, to its end, or leaves it to the host.
+    pub(crate) fn deliver(self: &Rc<Self>, parcel: Parcel, cx: &mut TaskContext<'_>) {
+        if let Some(parcel) = self.begin(parcel, None, cx) {
+            InFlight::begin(&self.router, &self.seat, &parcel).hand_over();
+            let started = Instant::now();
+            self.left.add(Box::pin(Rc::clone(self).go_on(parcel, First::Unbegun, started)));
+        }
+    }
+
+    /// Calls the handler, if nothing stands between, and brings the delivery to its end if it is
+    /// done at once; else it is left to the host. Gives back what it could not begin.
+    fn begin(
+        self: &Rc<Self>,
+        mut parcel: Parcel,
+        mut asker: Option<&mut Asker<'_>>,
+        cx: &mut TaskContext<'_>,
+    ) -> Option<Parcel> {
+        let started = Instant::now();
+        let in_flight = InFlight::begin(&self.router, &self.seat, &parcel);
+        let first = match self.first_attempt(&parcel, started, cx) {
+            First::Unbegun => {
+                self.seat.counters.in_flight.fetch_sub(1, Relaxed);
+                in_flight.hand_over();
+                return Some(parcel);
+            }
+            First::Done(Ok(outputs)) if parcel.replay.is_none() => {
+                self.record(&parcel, started, None, 1);
+                self.publish(&parcel, outputs, asker, cx);
+                return None;
+            }
+            first => first,
+        };
+        in_flight.hand_over();
+        if let Some(asker) = &mut asker {
+            parcel.chain = Some(asker.chain());
+        }
+        self.left.add(Box::pin(Rc::clone(self).go_on(parcel, first, started)));
+        None
+    }
+
+    /// Calls the handler and polls it once, if nothing stands around it.
+    fn first_attempt(
+        &self,
+        parcel: &Parcel,
+        now: Instant,
+        cx: &mut TaskContext<'_>,
+    ) -> First<A> {
+        let is_over = |end: Option<Instant>| end.is_some_and(|end| end <= now);
+        let is_late = is_over(parcel.expires_at) || is_over(parcel.envelope.metadata().deadline);
+        if !self.seat.is_plain || is_late || self.seat.limiter.load().is_some() {
+            return First::Unbegun;
+        }
+        let Some(turn) = self.crew.try_turn() else { return First::Unbegun };
+        let Some(life) = turn.instance().life_now() else { return First::Unbegun };
+        let Ok(mut call) = self.call(parcel, turn, life, 1) else { return First::Unbegun };
+        match call.poll(cx) {
+            Poll::Ready(result) => First::Done(self.settle_call(parcel, &call, result)),
+            Poll::Pending => First::Waits(call),
+        }
+    }
+
+    /// Brings a delivery, which counts as in work, to its end.
+    async fn go_on(self: Rc<Self>, parcel: Parcel, first: First<A>, started: Instant) {
+        let _in_flight = InFlight::go_on(&self.router, &self.seat, &parcel);
+        let attempts = Cell::new(u32::from(!matches!(first, First::Unbegun)));
+        let outcome = match first {
+            First::Unbegun => self.handle(&parcel, &attempts).await,
+            first => self.attempt_or_fall_back(&parcel, &attempts, first).await,
+        };
         self.record(&parcel, started, outcome.as_ref().err(), attempts.get());
         let is_handled = match outcome {
             Ok(outputs) => {
-                self.publish(&parcel, outputs).await;
+                self.publish_all(&parcel, outputs).await;
                 true
             }
             Err(error) => {
                 let is_handled = error.kind() == ErrorKind::Duplicate;
-                // Boxed, like whatever is seldom needed: what is not in the way need not be moved.
-                Box::pin(self.end(&parcel, error, started, attempts.get())).await;
+                self.end(&parcel, error, started, attempts.get()).await;
                 is_handled
             }
         };
@@ -135,27 +270,26 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
     }
 
     /// Runs the delivery through the layers around it.
-    async fn handle(&self, parcel: &Parcel, attempts: &Cell<u32>) -> HandlerResult<Vec<Envelope>> {
+    async fn handle(&self, parcel: &Parcel, attempts: &Cell<u32>) -> HandlerResult<Outbox> {
         if parcel.expires_at.is_some_and(|end| end <= Instant::now()) {
             return Err(HandlerError::expired());
         }
         if self.is_parked(parcel) {
             return Err(HandlerError::parked());
         }
-        let layers = &self.seat.policy.around_delivery;
-        if layers.is_empty() {
+        if self.seat.policy.around_delivery.is_empty() {
             return self.settle(parcel, attempts).await;
         }
-        Box::pin(self.handle_layered(parcel, attempts)).await
+        self.handle_layered(parcel, attempts).await
     }
 
     async fn handle_layered(
         &self,
         parcel: &Parcel,
         attempts: &Cell<u32>,
-    ) -> HandlerResult<Vec<Envelope>> {
+    ) -> HandlerResult<Outbox> {
         let layers = &self.seat.policy.around_delivery;
-        let (inbound, outputs) = (self.inbound(parcel, 0), RefCell::new(Vec::new()));
+        let (inbound, outputs) = (self.inbound(parcel, 0), RefCell::new(Outbox::new()));
         let inmost = || -> LayerFuture<'_> {
             Box::pin(async {
                 let put_out = self.settle(parcel, attempts).await?;
@@ -191,21 +325,30 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
     }
 
     /// Dedupe, rate limit, attempts, fallback.
-    async fn settle(&self, parcel: &Parcel, attempts: &Cell<u32>) -> HandlerResult<Vec<Envelope>> {
+    async fn settle(&self, parcel: &Parcel, attempts: &Cell<u32>) -> HandlerResult<Outbox> {
         let claim = self.claim(parcel)?;
         if self.seat.limiter.load().is_some() {
-            Box::pin(self.keep_rate(parcel)).await?;
+            self.keep_rate(parcel).await?;
         }
-        let outputs = match self.attempt_all(parcel, attempts).await {
-            Err(error) if has_fallback(&error) => {
-                Box::pin(self.fall_back(parcel, error, attempts)).await
-            }
-            result => result,
-        }?;
+        let outputs = self.attempt_or_fall_back(parcel, attempts, First::Unbegun).await?;
         if let Some(claim) = claim {
             claim.done(Instant::now());
         }
         Ok(outputs)
+    }
+
+    async fn attempt_or_fall_back(
+        &self,
+        parcel: &Parcel,
+        attempts: &Cell<u32>,
+        first: First<A>,
+    ) -> HandlerResult<Outbox> {
+        match self.attempt_all(parcel, attempts, first).await {
+            Err(error) if has_fallback(&error) => {
+                Box::pin(self.fall_back(parcel, error, attempts)).await
+            }
+            result => result,
+        }
     }
 
     /// Tries until success, a final error, the last attempt or the requester's deadline.
@@ -213,10 +356,16 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         &self,
         parcel: &Parcel,
         attempts: &Cell<u32>,
-    ) -> HandlerResult<Vec<Envelope>> {
+        mut first: First<A>,
+    ) -> HandlerResult<Outbox> {
         let (seat, started) = (&self.seat, Instant::now());
         loop {
-            let error = match self.attempt(parcel, attempts).await {
+            let result = match mem::replace(&mut first, First::Unbegun) {
+                First::Unbegun => Box::pin(self.attempt(parcel, attempts)).await,
+                First::Waits(call) => self.finish(parcel, call).await,
+                First::Done(result) => result,
+            };
+            let error = match result {
                 Ok(outputs) => return Ok(outputs),
                 Err(error) => error,
             };
@@ -254,12 +403,45 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         Ok(())
     }
 
-    async fn publish(&self, parcel: &Parcel, outputs: Vec<Envelope>) {
-        if let Some(chain) = &parcel.chain {
-            for envelope in &outputs {
-                chain.offer(envelope);
+    /// Publishes what the handler put out; the host waits for those who have no room.
+    fn publish(
+        self: &Rc<Self>,
+        parcel: &Parcel,
+        outputs: Outbox,
+        asker: Option<&mut Asker<'_>>,
+        cx: &mut TaskContext<'_>,
+    ) {
+        let chain = match asker {
+            Some(asker) => asker.look_among(&outputs),
+            None => parcel.chain.clone(),
+        };
+        self.offer(chain.as_deref(), &outputs);
+        let mut left = outputs.len();
+        for envelope in outputs {
+            left -= 1;
+            // What follows in place comes last, so that it sees what was put out beside it.
+            let cx = (left == 0).then_some(&mut *cx);
+            let parcel = Parcel::new(envelope, chain.clone());
+            if let Some(rest) = self.router.publish_onward_now(parcel, cx) {
+                let work = Rc::clone(self);
+                self.router.live.begin();
+                self.left.add(Box::pin(async move {
+                    let _live = LiveGuard::go_on(&work.router.live);
+                    work.router.publish_onward_rest(rest).await;
+                }));
             }
         }
+    }
+
+    fn offer(&self, chain: Option<&Chain>, outputs: &[Envelope]) {
+        if let Some(chain) = chain {
+            outputs.iter().for_each(|envelope| chain.offer(envelope));
+        }
+    }
+
+    /// As [`publish`](Self::publish), waiting for room.
+    async fn publish_all(&self, parcel: &Parcel, outputs: Outbox) {
+        self.offer(parcel.chain.as_deref(), &outputs);
         for envelope in outputs {
             self.router.publish_onward(Parcel::new(envelope, parcel.chain.clone())).await;
         }
@@ -303,7 +485,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
     ) {
         let counters = &self.seat.counters;
         let (envelope, ended) = (&parcel.envelope, Instant::now());
-        let (took, ts) = (ended - started, self.router.clock.now());
+        let took = ended - started;
         let failure = error.filter(|error| error.kind() != ErrorKind::Decline);
         match error.map(HandlerError::kind) {
             Some(ErrorKind::Unavailable) => return,
@@ -314,26 +496,21 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
                 failure.map(|error| LastError {
                     code: error.error_code().to_owned(),
                     trace_id: envelope.trace_id(),
-                    at: ts,
+                    at: self.router.clock.now(),
                 }),
             ),
         }
         let handler = &*self.seat.handler;
         let delivered = Delivered { envelope, handler, error, attempts, took };
         self.router.observer.see(|| Observed::Delivered(delivered));
-        if self.router.event_log.is_enabled() {
-            self.router.event_log.push(Entry {
-                ts,
-                event_type: envelope.name(),
-                event_id: envelope.id(),
-                trace_id: envelope.trace_id(),
-                source: Arc::clone(envelope.shared_source()),
-                handler: Some(Arc::clone(&self.seat.handler)),
-                took,
-                error: failure.map(|error| error.error_code().to_owned()),
-                attempts,
-            });
-        }
+        self.router.event_log.push(&Entry {
+            ended,
+            envelope,
+            handler: Some(&self.seat.handler),
+            took,
+            error: failure.map(HandlerError::error_code),
+            attempts,
+        });
     }
 }
 

@@ -161,8 +161,8 @@ impl Call<'_> {
 fn publish<E: Event>(bus: &Bus, call: Call<'_>) -> Result<Publishing, BadPayload> {
     let publish = bus.publish(call.read::<E>()?).trace_id(call.trace_id).source(call.source);
     Ok(match call.identity {
-        Some(identity) => publish.identity(identity).into_future(),
-        None => publish.into_future(),
+        Some(identity) => Box::pin(publish.identity(identity).into_future()),
+        None => Box::pin(publish.into_future()),
     })
 }
 

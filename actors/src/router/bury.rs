@@ -93,7 +93,9 @@ impl Router {
         self.count_published(&parcel.envelope);
         let route = self.route(&parcel.envelope);
         for place in &*self.choose(route.as_deref(), &parcel) {
-            if !self.offer(place, &parcel).unwrap_or(true) {
+            let copy = place.address(parcel.clone());
+            // Refused only at shutdown, where each chain tells its requester when it is dropped.
+            if self.offer(&place.seat, copy).is_ok_and(|refused| refused.is_some()) {
                 self.bury(&parcel, &place.seat.handler, DeadReason::Full, 0);
             }
         }
@@ -108,9 +110,11 @@ impl Router {
         error: &HandlerError,
         attempts: u32,
     ) -> Option<Envelope> {
+        let mut metadata = envelope.metadata().clone();
+        metadata.deadline = None;
         let label = Label {
             id: self.clock.event_id(),
-            metadata: envelope.metadata().without_deadline(),
+            metadata,
             causation_id: Some(envelope.id()),
             source: handler.into(),
             timestamp: self.clock.now(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::context::EventContext;
-use crate::envelope::{Identity, Metadata};
+use crate::envelope::{About, Identity, Metadata};
 use crate::event::TraceId;
 
 /// A context to be made for the test of one handler, without a runtime.
@@ -108,9 +108,7 @@ impl TestContext {
         let Self { trace_id, identity, tenant, headers, source, remaining, attempt } = self;
         let fill = |metadata: &mut Metadata| {
             metadata.trace_id = trace_id.unwrap_or(metadata.trace_id);
-            metadata.identity = identity;
-            metadata.tenant = tenant;
-            metadata.headers = headers;
+            *metadata.about_mut() = About { identity, tenant, headers };
             metadata.deadline = remaining.map(|left| Instant::now() + left);
         };
         EventContext::of_test(fill, &source, attempt)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::dead_letter::DeadLetter;
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, Shared};
 use crate::error::{ErrorKind, HandlerError};
 use crate::event::Event;
 use crate::testing::record::{Step, What, write_timeline};
@@ -48,14 +48,14 @@ pub struct Tracked {
 
 /// Events of one type, in the order in which they were published.
 #[derive(Clone, Debug)]
-pub struct Found<E>(Vec<Arc<E>>);
+pub struct Found<E>(Vec<Shared<E>>);
 
 /// An event, and the handler that handled it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Handled<E> {
     /// The event.
-    pub event: Arc<E>,
+    pub event: Shared<E>,
     /// Who handled it.
     pub handler: String,
     /// How many attempts it took; 0 when a layer answered in the handler's place.
@@ -69,7 +69,7 @@ pub struct Handled<E> {
 #[non_exhaustive]
 pub struct FailedDelivery<E> {
     /// The event.
-    pub event: Arc<E>,
+    pub event: Shared<E>,
     /// Who failed.
     pub handler: String,
     /// The error of the last attempt, or of the policy that refused the event.
@@ -135,7 +135,7 @@ impl Tracked {
     pub fn handled<E: Event>(&self) -> Vec<Handled<E>> {
         let handled = self.steps.iter().filter_map(|step| match &step.what {
             What::Ended { handler, error: None, attempts, took } => Some(Handled {
-                event: step.envelope.as_ref()?.event()?,
+                event: step.envelope.as_ref()?.shared()?,
                 handler: handler.clone(),
                 attempts: *attempts,
                 took: *took,
@@ -150,7 +150,7 @@ impl Tracked {
         let failed = self.steps.iter().filter(|step| is_failure(step));
         let failed = failed.filter_map(|step| match &step.what {
             What::Ended { handler, error: Some(error), attempts, .. } => Some(FailedDelivery {
-                event: step.envelope.as_ref()?.event()?,
+                event: step.envelope.as_ref()?.shared()?,
                 handler: handler.clone(),
                 error: error.clone(),
                 attempts: *attempts,
@@ -220,7 +220,7 @@ impl fmt::Display for Tracked {
 
 impl<E: Event> Found<E> {
     pub(crate) fn among<'e>(envelopes: impl Iterator<Item = &'e Envelope>) -> Self {
-        Self(envelopes.filter_map(Envelope::event).collect())
+        Self(envelopes.filter_map(Envelope::shared).collect())
     }
 
     /// The only one.
@@ -236,7 +236,7 @@ impl<E: Event> Found<E> {
     }
 
     /// All of them.
-    pub fn all(&self) -> &[Arc<E>] {
+    pub fn all(&self) -> &[Shared<E>] {
         &self.0
     }
 

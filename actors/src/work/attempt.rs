@@ -1,13 +1,12 @@
 //! One attempt: on an instance that is alive, within its time, through the layers around it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use actix::{Actor, Context};
@@ -16,17 +15,35 @@ use futures_util::future::{Either, select};
 use tokio::time::timeout;
 
 use crate::chain::Parcel;
-use crate::context::Scope;
+use crate::context::{EventContext, Outbox, Scope};
 use crate::crew::Turn;
-use crate::envelope::Envelope;
 use crate::error::{ErrorKind, HandlerError, HandlerResult, panic_text};
 use crate::instance::Life;
 use crate::layer::breaker::Verdict;
 use crate::layer::{LayerFuture, Next};
-use crate::seat::Watch;
+use crate::seat::{Watch, Watched};
 use crate::supervisor::End;
+use crate::work::feed::Sending;
 use crate::work::gates::{Pass, verdict_on};
 use crate::work::{Feed, SendError, Work, caught};
+
+/// A handler that was called.
+pub(crate) struct Call<A: Actor> {
+    turn: Turn<A>,
+    life: Arc<Life<A>>,
+    sending: Sending,
+    watched: Watched,
+    attempt: u32,
+}
+
+impl<A: Actor> Call<A> {
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<Outbox, SendError>> {
+        self.sending.as_mut().poll(cx)
+    }
+}
 
 impl<A: Actor<Context = Context<A>>> Work<A> {
     /// One attempt, which is counted when the handler is called.
@@ -34,7 +51,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         &self,
         parcel: &Parcel,
         attempts: &Cell<u32>,
-    ) -> HandlerResult<Vec<Envelope>> {
+    ) -> HandlerResult<Outbox> {
         // As a rule there is nothing to wait for; what waits is boxed, so that the others stay small.
         let turn = if let Some(turn) = self.crew.try_turn() {
             turn
@@ -70,7 +87,12 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
             return Err(HandlerError::deadline());
         }
         attempts.set(attempts.get() + 1);
-        let result = self.call(parcel, turn, &life, attempts.get(), left).await;
+        let result = if self.seat.policy.around_attempt.is_empty() {
+            let call = self.call(parcel, turn, life, attempts.get())?;
+            self.finish(parcel, call).await
+        } else {
+            self.call_layered(parcel, turn, &life, attempts.get()).await
+        };
         pass.settle(match &result {
             Ok(_) => Verdict::Success,
             // A requester who leaves early says nothing about the handler.
@@ -83,74 +105,126 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         result
     }
 
-    async fn call(
+    /// Calls the handler; nothing happens before the call is polled.
+    pub(crate) fn call(
+        &self,
+        parcel: &Parcel,
+        turn: Turn<A>,
+        life: Arc<Life<A>>,
+        attempt: u32,
+    ) -> HandlerResult<Call<A>> {
+        let sending = self.send(parcel, &turn, &life, attempt)?;
+        let watched = Watch::begin(&self.seat, &parcel.envelope, attempt);
+        Ok(Call { turn, life, sending, watched, attempt })
+    }
+
+    /// What comes of a call that has been polled.
+    pub(crate) fn settle_call(
+        &self,
+        parcel: &Parcel,
+        call: &Call<A>,
+        result: Result<Outbox, SendError>,
+    ) -> HandlerResult<Outbox> {
+        result.map_err(|error| self.judge(parcel, &call.life, call.attempt, error))
+    }
+
+    /// Waits for what comes of a call, within its time.
+    pub(crate) async fn finish(
+        &self,
+        parcel: &Parcel,
+        call: Call<A>,
+    ) -> HandlerResult<Outbox> {
+        let Call { turn, life, sending, watched, attempt } = call;
+        let work = sending
+            .map(|result| result.map_err(|error| self.judge(parcel, &life, attempt, error)));
+        let result = self.in_its_time(parcel, &life, pin!(work)).await;
+        self.leave(turn, watched, result)
+    }
+
+    fn send(
+        &self,
+        parcel: &Parcel,
+        turn: &Turn<A>,
+        life: &Life<A>,
+        attempt: u32,
+    ) -> HandlerResult<Sending> {
+        let feed = self.feed(parcel).ok_or_else(HandlerError::unavailable)?;
+        let (envelope, scope) = (parcel.envelope.clone(), Scope::new(&self.publisher, attempt));
+        Ok(match (turn.instance().resident(), feed.direct) {
+            (Some(resident), Some(direct)) => direct(resident, EventContext::new(envelope, scope)),
+            _ => (feed.send)(&life.addr, envelope, scope),
+        })
+    }
+
+    /// Calls the handler through the layers around it.
+    async fn call_layered(
         &self,
         parcel: &Parcel,
         turn: Turn<A>,
         life: &Life<A>,
         attempt: u32,
-        left: Option<Duration>,
-    ) -> HandlerResult<Vec<Envelope>> {
-        let (router, seat) = (&self.router, &self.seat);
-        let feed = self.feed(parcel).ok_or_else(HandlerError::unavailable)?;
-        let scope = Scope::new(router, &seat.domain, &seat.handler, attempt);
-        let resident = turn.instance().resident();
-        let send = || async {
-            let (envelope, own) = (parcel.envelope.clone(), Arc::clone(&scope));
-            let sending = match (&resident, feed.direct) {
-                (Some(resident), Some(direct)) => direct(Rc::clone(resident), envelope, own),
-                _ => (feed.send)(&life.addr, envelope, own),
-            };
-            sending.await.map_err(|error| {
-                // A layer may try once more, or make a success of it.
-                scope.discard();
-                self.judge(parcel, life, attempt, error)
+    ) -> HandlerResult<Outbox> {
+        let (inbound, outputs) = (self.inbound(parcel, attempt), RefCell::new(Outbox::new()));
+        let inmost = || -> LayerFuture<'_> {
+            Box::pin(async {
+                let sent = self.send(parcel, &turn, life, attempt)?.await;
+                let put_out = sent.map_err(|error| self.judge(parcel, life, attempt, error))?;
+                outputs.borrow_mut().extend(put_out);
+                Ok(())
             })
         };
-        let layers = &seat.policy.around_attempt;
-        let layered = || async {
-            let inbound = self.inbound(parcel, attempt);
-            let inmost = || -> LayerFuture<'_> { Box::pin(send()) };
-            let next = Next {
-                inbound: &inbound,
-                rest: layers,
-                inmost: &inmost,
-                #[cfg(feature = "testing")]
-                condemn: &|panic| life.condemn(panic.to_owned()),
-            };
-            caught(next.run()).await
+        let next = Next {
+            inbound: &inbound,
+            rest: &self.seat.policy.around_attempt,
+            inmost: &inmost,
+            #[cfg(feature = "testing")]
+            condemn: &|panic| life.condemn(panic.to_owned()),
         };
-        let called = pin!(async {
-            let mut work = pin!(async {
-                if layers.is_empty() { send().await } else { Box::pin(layered()).await }
-            });
-            if let Poll::Ready(result) = poll_once(work.as_mut()).await {
-                return result;
-            }
-            let recalled = Box::pin(life.recalled());
-            match select(work, recalled).await {
-                Either::Left((result, _)) => result,
-                Either::Right(_) => Err(HandlerError::restarted()),
-            }
-        });
-        let watched = Watch::begin(seat, &parcel.envelope, attempt);
-        let limit = seat.rules.timeout;
-        let result = within(Some(left.map_or(limit, |left| left.min(limit))), called).await;
-        let outputs = scope.seal();
-        if let Some(result) = result {
-            return result.map(|()| outputs);
+        let watched = Watch::begin(&self.seat, &parcel.envelope, attempt);
+        let result = {
+            let work = pin!(async { caught(next.run()).await.map(|()| outputs.take()) });
+            self.in_its_time(parcel, life, work).await
+        };
+        self.leave(turn, watched, result)
+    }
+
+    /// What comes of an attempt, unless its time is over first or the actor is to be rebuilt.
+    async fn in_its_time(
+        &self,
+        parcel: &Parcel,
+        life: &Life<A>,
+        mut work: Pin<&mut impl Future<Output = HandlerResult<Outbox>>>,
+    ) -> Result<HandlerResult<Outbox>, HandlerError> {
+        if let Poll::Ready(result) = poll_once(work.as_mut()).await {
+            return Ok(result);
         }
-        if seat.rules.blocking.is_some() {
-            // A thread that computes cannot be interrupted: its turn ends when it is free.
+        let (left, limit) = (parcel.envelope.metadata().remaining(), self.seat.rules.timeout);
+        let recalled = pin!(life.recalled());
+        match timeout(left.map_or(limit, |left| left.min(limit)), select(work, recalled)).await {
+            Ok(Either::Left((result, _))) => Ok(result),
+            Ok(Either::Right(_)) => Ok(Err(HandlerError::restarted())),
+            Err(_) => Err(match left {
+                Some(left) if left <= limit => HandlerError::deadline(),
+                _ => HandlerError::timeout(limit),
+            }),
+        }
+    }
+
+    /// Ends an attempt. A thread that computes cannot be interrupted: after a timeout its turn ends
+    /// when it is free.
+    fn leave(
+        &self,
+        turn: Turn<A>,
+        watched: Watched,
+        result: Result<HandlerResult<Outbox>, HandlerError>,
+    ) -> HandlerResult<Outbox> {
+        if result.is_err() && self.seat.rules.blocking.is_some() {
             actix_rt::spawn(async move {
                 turn.instance().thread_is_free().await;
                 drop(watched);
             });
         }
-        match left {
-            Some(left) if left <= limit => Err(HandlerError::deadline()),
-            _ => Err(HandlerError::timeout(limit)),
-        }
+        result.unwrap_or_else(Err)
     }
 
     /// Lets the handler's fallback answer, within the time of one attempt.
@@ -159,21 +233,20 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         parcel: &Parcel,
         error: HandlerError,
         attempts: &Cell<u32>,
-    ) -> HandlerResult<Vec<Envelope>> {
+    ) -> HandlerResult<Outbox> {
         let Some(fallback) = self.feed(parcel).and_then(|feed| feed.fallback.as_ref()) else {
             return Err(error);
         };
-        let (router, seat) = (&self.router, &self.seat);
-        let scope = Scope::new(router, &seat.domain, &seat.handler, attempts.get());
-        let work =
-            async { fallback(parcel.envelope.clone(), Arc::clone(&scope), error.clone()).await };
+        let seat = &self.seat;
+        let scope = Scope::new(&self.publisher, attempts.get());
+        let ctx = EventContext::new(parcel.envelope.clone(), scope);
+        let work = async { fallback(ctx, error.clone()).await };
         let result = {
             let work = pin!(AssertUnwindSafe(work).catch_unwind());
             within(Some(seat.rules.timeout), work).await
         };
-        let outputs = scope.seal();
         match result {
-            Some(Ok(Ok(()))) => {
+            Some(Ok(Ok(outputs))) => {
                 seat.counters.fallbacks.fetch_add(1, Relaxed);
                 Ok(outputs)
             }

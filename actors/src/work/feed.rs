@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{Actor, Addr, Context, Handler, MailboxError};
@@ -10,7 +9,7 @@ use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tracing::Instrument;
 
-use crate::context::{EventContext, Scope};
+use crate::context::{EventContext, Outbox, Scope};
 use crate::envelope::Envelope;
 use crate::error::{HandlerError, HandlerResult, panic_text};
 use crate::event::{Event, EventType};
@@ -21,13 +20,13 @@ use crate::pattern::Pattern;
 /// How events of one type, or of all names that match a pattern, reach an actor of type `A`.
 pub(crate) struct Feed<A: Actor> {
     pub(crate) takes: Takes,
-    pub(crate) send: fn(&Addr<A>, Envelope, Arc<Scope>) -> Sending,
+    pub(crate) send: fn(&Addr<A>, Envelope, Scope) -> Sending,
     /// Calls a short-form handler where it lives, without a way through the mailbox of its actor.
     pub(crate) direct: Option<Direct>,
     pub(crate) fallback: Option<Arc<Fallback>>,
 }
 
-type Direct = fn(Resident, Envelope, Arc<Scope>) -> Sending;
+type Direct = fn(Resident, EventContext) -> Sending;
 
 /// Which events a feed takes.
 #[derive(Clone)]
@@ -36,12 +35,13 @@ pub(crate) enum Takes {
     Matching(Pattern),
 }
 
-pub(crate) type Sending = Pin<Box<dyn Future<Output = Result<(), SendError>>>>;
+/// Gives what the handler put out.
+pub(crate) type Sending = Pin<Box<dyn Future<Output = Result<Outbox, SendError>>>>;
 
-/// Answers in the handler's place: from the event, the scope of the outputs and the error.
-pub(crate) type Fallback = dyn Fn(Envelope, Arc<Scope>, HandlerError) -> FallingBack + Send + Sync;
+/// Answers in the handler's place, to the error with which it failed.
+pub(crate) type Fallback = dyn Fn(EventContext, HandlerError) -> FallingBack + Send + Sync;
 
-pub(crate) type FallingBack = Pin<Box<dyn Future<Output = HandlerResult<()>>>>;
+pub(crate) type FallingBack = Pin<Box<dyn Future<Output = HandlerResult<Outbox>>>>;
 
 /// Why a message brought no success.
 pub(crate) enum SendError {
@@ -77,9 +77,7 @@ impl<A: Actor<Context = Context<A>>> Feed<A> {
 
     /// Calls the handler itself, where it lives on the thread of its host.
     pub(crate) fn call_directly<H: EventHandler>(&mut self) {
-        self.direct = Some(|resident, envelope, scope| {
-            Box::pin(call::<H>(resident.downcast(), envelope, scope))
-        });
+        self.direct = Some(|resident, ctx| Box::pin(call::<H>(resident, ctx)));
     }
 
     /// Answers by this function when the actor could not.
@@ -91,13 +89,12 @@ impl<A: Actor<Context = Context<A>>> Feed<A> {
         + 'static,
     ) {
         let fallback = Arc::new(fallback);
-        self.fallback = Some(Arc::new(move |envelope, scope, error| {
+        self.fallback = Some(Arc::new(move |ctx, error| {
             let fallback = Arc::clone(&fallback);
             Box::pin(async move {
-                let Some(event) = I::of(&envelope) else { return Err(error) };
-                let ctx = EventContext::new(envelope, scope);
-                fallback(&event, error, &ctx).await?.publish(&ctx);
-                Ok(())
+                let Some(event) = I::of(ctx.envelope()) else { return Err(error) };
+                fallback(event, error, &ctx).await?.publish(&ctx);
+                Ok(ctx.seal())
             })
         }));
     }
@@ -106,13 +103,12 @@ impl<A: Actor<Context = Context<A>>> Feed<A> {
     pub(crate) fn fall_back_to_handler<H: EventHandler>(&mut self, prototype: H) {
         // Behind a lock, because a handler need not be `Sync`.
         let prototype = Mutex::new(prototype);
-        self.fallback = Some(Arc::new(move |envelope, scope, error| {
+        self.fallback = Some(Arc::new(move |ctx, error| {
             let handler = prototype.lock().clone();
             Box::pin(async move {
-                let Some(event) = H::Input::of(&envelope) else { return Err(error) };
-                let ctx = EventContext::new(envelope, scope);
-                handler.fallback(&event, error, &ctx).await?.publish(&ctx);
-                Ok(())
+                let Some(event) = H::Input::of(ctx.envelope()) else { return Err(error) };
+                handler.fallback(event, error, &ctx).await?.publish(&ctx);
+                Ok(ctx.seal())
             })
         }));
     }
@@ -126,48 +122,58 @@ impl<A: Actor<Context = Context<A>>> Feed<A> {
 }
 
 async fn call<H: EventHandler>(
-    resident: Result<Rc<H>, Resident>,
-    envelope: Envelope,
-    scope: Arc<Scope>,
-) -> Result<(), SendError> {
+    resident: Resident,
+    ctx: EventContext,
+) -> Result<Outbox, SendError> {
     // The router has checked the type under this name, and a handler's host knows its type.
-    let handler = resident.map_err(|_| SendError::Lost)?;
-    let event = H::Input::of(&envelope).ok_or(SendError::Lost)?;
-    let ctx = EventContext::new(envelope, scope);
-    let work = async {
-        handler.handle(&event, &ctx).await?.publish(&ctx);
-        Ok(())
+    let handler = resident.downcast_ref::<H>().ok_or(SendError::Lost)?;
+    let event = H::Input::of(ctx.envelope()).ok_or(SendError::Lost)?;
+    let result = {
+        let work = AssertUnwindSafe(async {
+            handler.handle(event, &ctx).await?.publish(&ctx);
+            Ok(())
+        });
+        let span = ctx.span();
+        let work = work.catch_unwind();
+        if span.is_disabled() { work.await } else { work.instrument(span).await }
     };
-    let span = ctx.span();
-    let work = AssertUnwindSafe(work).catch_unwind();
-    let result = if span.is_disabled() { work.await } else { work.instrument(span).await };
     match result {
-        Ok(result) => result.map_err(SendError::Handler),
+        Ok(Ok(())) => Ok(ctx.seal()),
+        Ok(Err(error)) => Err(SendError::Handler(error)),
         Err(panic) => Err(SendError::Handler(HandlerError::panic(panic_text(&*panic)))),
     }
 }
 
-async fn send<A, I, O>(
-    addr: Addr<A>,
-    envelope: Envelope,
-    scope: Arc<Scope>,
-) -> Result<(), SendError>
+async fn send<A, I, O>(addr: Addr<A>, envelope: Envelope, scope: Scope) -> Result<Outbox, SendError>
 where
     A: Actor<Context = Context<A>> + Handler<Delivery<I, O>>,
     I: Input,
     O: Output,
 {
     // The router has checked the type under this name.
-    let event = I::of(&envelope).ok_or(SendError::Lost)?;
-    let ctx = EventContext::new(envelope.clone(), Arc::clone(&scope));
+    let event = I::hold(&envelope).ok_or(SendError::Lost)?;
+    // The actor may keep its context, also when nobody waits for it any more.
+    let scope = SealedAtLast(Arc::new(scope));
+    let ctx = EventContext::shared(envelope.clone(), Arc::clone(&scope.0));
     match addr.send(Delivery::<I, O>::new(event, ctx)).await {
         Ok(Ok(output)) => {
-            let publish = || output.publish(&EventContext::new(envelope, scope));
+            let ctx = EventContext::shared(envelope, Arc::clone(&scope.0));
             // An event's own key is what a user wrote.
-            catch_unwind(AssertUnwindSafe(publish))
-                .map_err(|panic| SendError::Handler(HandlerError::panic(panic_text(&*panic))))
+            catch_unwind(AssertUnwindSafe(|| output.publish(&ctx)))
+                .map_err(|panic| HandlerError::panic(panic_text(&*panic)))
+                .map_err(SendError::Handler)?;
+            Ok(ctx.seal())
         }
         Ok(Err(error)) => Err(SendError::Handler(error)),
         Err(MailboxError::Closed | MailboxError::Timeout) => Err(SendError::Lost),
+    }
+}
+
+/// A scope into which nothing can be put any more when this is dropped.
+struct SealedAtLast(Arc<Scope>);
+
+impl Drop for SealedAtLast {
+    fn drop(&mut self) {
+        self.0.seal();
     }
 }

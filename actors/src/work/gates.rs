@@ -101,7 +101,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         let key = match limiter.by() {
             LimitBy::Handler => None,
             LimitBy::EventKey => envelope.key(),
-            LimitBy::Identity => envelope.metadata().identity.as_ref().map(|id| &*id.subject),
+            LimitBy::Identity => envelope.metadata().identity().map(|id| &*id.subject),
         };
         let (key, now) = (key.unwrap_or_default(), Instant::now());
         match limiter.take(key, now) {

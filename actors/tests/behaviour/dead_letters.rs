@@ -49,7 +49,7 @@ async fn a_letter_keeps_the_event_and_what_is_known_of_its_failure() {
     assert_eq!((letter.attempts, letter.replays), (3, 0));
     assert_eq!(letter.reason.code(), "small");
     assert_eq!(letter.envelope.event::<Tick>().unwrap().n, 1);
-    assert_eq!(letter.envelope.metadata().tenant.as_deref(), Some("acme"));
+    assert_eq!(letter.envelope.metadata().tenant(), Some("acme"));
     assert_eq!(letter.first_failed_at, letter.last_failed_at);
     assert_eq!(bus.dead_letters().get(letter.id).await.unwrap().id, letter.id);
     let json = letter.to_json();

@@ -64,7 +64,7 @@ async fn a_layer_sees_event_handler_and_domain() {
     let write = log.clone();
     let look = async move |inbound: &Inbound, next: Next<'_>| {
         let envelope = inbound.envelope();
-        let tenant = envelope.metadata().tenant.clone().unwrap_or_default();
+        let tenant = envelope.metadata().tenant().unwrap_or_default();
         write.add(format!("{} {} {}", inbound.handler(), inbound.domain(), envelope.name()));
         write.add(format!("{} {}", tenant, envelope.event::<Order>().unwrap().n));
         next.run().await
@@ -75,7 +75,7 @@ async fn a_layer_sees_event_handler_and_domain() {
 }
 
 async fn tenant_only(inbound: &Inbound, next: Next<'_>) -> HandlerResult<()> {
-    if inbound.envelope().metadata().tenant.is_none() {
+    if inbound.envelope().metadata().tenant().is_none() {
         return Err(HandlerError::forbidden("a tenant is required"));
     }
     next.run().await

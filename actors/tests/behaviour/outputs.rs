@@ -53,8 +53,8 @@ async fn outputs_carry_the_trace_the_cause_and_the_context() {
         with_begin(async |event: &Begin, _: &EventContext| Ok(Begun { n: event.n })).await;
     let request = bus.request(Begin { n: 1 }).tenant("acme").header("shelf", "top").source("test");
     let reply = request.envelope().await.unwrap();
-    assert_eq!(reply.metadata().tenant.as_deref(), Some("acme"));
-    assert_eq!(reply.metadata().headers["shelf"], "top");
+    assert_eq!(reply.metadata().tenant(), Some("acme"));
+    assert_eq!(reply.metadata().header("shelf"), Some("top"));
     assert_eq!(reply.causation_id(), Some(reply.metadata().correlation_id));
     assert_eq!(reply.source(), "one.On");
     assert_eq!(reply.hops(), 1);
