@@ -121,8 +121,7 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
     async fn serve(&self, lives: &mut Lives<'_>) -> HandlerStatus {
         let (queue, left) = (&self.work.seat.queue, &self.work.left);
         let mut waiting = FuturesUnordered::<Waiting>::new();
-        let mut closed = false;
-        let mut given_up = None;
+        let (mut closed, mut given_up, mut taken) = (false, None, 0);
         loop {
             waiting.extend(left.take());
             if waiting.is_empty() && (closed || given_up.is_some()) {
@@ -148,33 +147,34 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
                     if !closed && given_up.is_none() && self.has_room(waiting.len()) =>
                 {
                     match popped {
-                        Some(first) => self.deliver_batch(first, waiting.len()).await,
+                        Some(first) => taken += self.deliver_batch(first, waiting.len()).await,
                         None => closed = true,
                     }
                 }
             }
+            if taken >= BATCH_MAX {
+                taken = 0;
+                yield_now().await;
+            }
         }
     }
 
-    /// Works off a batch without a look at anything else; then other tasks have their turn.
-    async fn deliver_batch(&self, first: Parcel, waiting: usize) {
+    /// Works off a batch without a look at anything else; says how many events it took.
+    async fn deliver_batch(&self, first: Parcel, waiting: usize) -> usize {
         let (work, queue) = (&self.work, &self.work.seat.queue);
-        let mut first = Some(first);
-        let is_full = poll_fn(|cx| {
-            for _ in 0..BATCH_MAX {
-                let Some(parcel) = first.take().or_else(|| queue.try_pop()) else {
-                    return Poll::Ready(false);
-                };
+        let mut next = Some(first);
+        poll_fn(|cx| {
+            let mut taken = 0;
+            while let Some(parcel) = next.take() {
                 work.deliver(parcel, cx);
-                if !self.has_room(waiting + work.left.len()) {
-                    return Poll::Ready(false);
+                taken += 1;
+                if taken < BATCH_MAX && self.has_room(waiting + work.left.len()) {
+                    next = queue.try_pop();
                 }
             }
-            Poll::Ready(true)
-        });
-        if is_full.await {
-            yield_now().await;
-        }
+            Poll::Ready(taken)
+        })
+        .await
     }
 }
 

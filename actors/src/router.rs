@@ -147,8 +147,8 @@ impl Router {
     ) -> Result<Published, PublishError> {
         let table = self.table.load();
         let route = self.admit(&table, &parcel.envelope, from)?;
-        let places = self.choose(route.as_deref().map(|route| &**route), &parcel);
-        if let [place] = &*places {
+        let chosen = route.as_ref().map(|route| route.choose(&parcel.envelope)).unwrap_or_default();
+        if let ([place], []) = (&*chosen.places, &*chosen.broken) {
             match lane::handle(place.address(parcel), &place.seat, asker.as_deref_mut(), cx) {
                 Ok(()) => return Ok(Published::To(1)),
                 Err(back) => parcel = back,
@@ -157,6 +157,7 @@ impl Router {
         if let Some(asker) = asker {
             parcel.chain = Some(asker.chain());
         }
+        let places = self.settle(chosen, &parcel);
         self.enqueue(&places, parcel, when_full)
     }
 
@@ -327,7 +328,11 @@ impl Router {
     /// Whom the event goes to. Nobody means: it is unheard.
     fn choose<'r>(&self, route: Option<&'r Route>, parcel: &Parcel) -> Cow<'r, [Place]> {
         let chosen = route.map(|route| route.choose(&parcel.envelope));
-        let Chosen { places, broken } = chosen.unwrap_or_default();
+        self.settle(chosen.unwrap_or_default(), parcel)
+    }
+
+    fn settle<'r>(&self, chosen: Chosen<'r>, parcel: &Parcel) -> Cow<'r, [Place]> {
+        let Chosen { places, broken } = chosen;
         for (seat, panic) in &broken {
             self.bury_unwanted(parcel, seat, panic);
         }

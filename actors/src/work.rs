@@ -164,8 +164,12 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
     pub(crate) fn deliver(self: &Rc<Self>, parcel: Parcel, cx: &mut TaskContext<'_>) {
         if let Some(parcel) = self.begin(parcel, None, cx) {
             InFlight::begin(&self.router, &self.seat, &parcel).hand_over();
-            let started = Instant::now();
-            self.left.add(Box::pin(Rc::clone(self).go_on(parcel, First::Unbegun, started)));
+            let delivery = Rc::clone(self).go_on(parcel, First::Unbegun, Instant::now());
+            let mut delivery: Waiting = Box::pin(delivery);
+            // Most are done at once: they need no place among those that wait.
+            if delivery.as_mut().poll(cx).is_pending() {
+                self.left.add(delivery);
+            }
         }
     }
 
