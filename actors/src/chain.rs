@@ -114,6 +114,8 @@ pub(crate) struct Asker<'r> {
     pub(crate) trace_id: TraceId,
     pub(crate) patience: Duration,
     pub(crate) phase: &'r Arc<PhaseCell>,
+    /// Why nobody was asked.
+    pub(crate) refused: Option<RequestError>,
     /// The reply, if it was there at once.
     pub(crate) reply: Option<Envelope>,
     /// Where the reply arrives once there is a chain.

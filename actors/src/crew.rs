@@ -1,6 +1,6 @@
 //! The actors of one handler, and the turns in which deliveries are given to them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use actix::Actor;
@@ -13,8 +13,9 @@ pub(crate) struct Crew<A: Actor> {
     pub(crate) instances: Vec<Instance<A>>,
     /// One entry for each delivery that an instance can take.
     free: RefCell<Vec<usize>>,
-    /// Told when one is free again.
+    /// Told when one is free again, if somebody waits for that.
     freed: Notify,
+    waiting: Cell<usize>,
 }
 
 /// The right to give one delivery to an instance.
@@ -26,7 +27,9 @@ pub(crate) struct Turn<A: Actor> {
 impl<A: Actor> Drop for Turn<A> {
     fn drop(&mut self) {
         self.crew.free.borrow_mut().push(self.instance);
-        self.crew.freed.notify_one();
+        if self.crew.waiting.get() > 0 {
+            self.crew.freed.notify_one();
+        }
     }
 }
 
@@ -40,7 +43,7 @@ impl<A: Actor> Crew<A> {
     /// `each` is how many deliveries one instance takes at once.
     pub(crate) fn new(instances: Vec<Instance<A>>, each: usize) -> Self {
         let free: Vec<_> = (0..instances.len()).flat_map(|i| [i].repeat(each)).collect();
-        Self { instances, free: RefCell::new(free), freed: Notify::new() }
+        Self { instances, free: RefCell::new(free), freed: Notify::new(), waiting: Cell::new(0) }
     }
 
     /// An instance that can take a delivery now.
@@ -51,11 +54,28 @@ impl<A: Actor> Crew<A> {
 
     /// Waits for an instance that can take a delivery.
     pub(crate) async fn turn(self: &Rc<Self>) -> Turn<A> {
+        let _waiting = Waiting::begin(&self.waiting);
         loop {
             if let Some(turn) = self.try_turn() {
                 return turn;
             }
             self.freed.notified().await;
         }
+    }
+}
+
+/// Somebody who waits, until this is dropped.
+struct Waiting<'c>(&'c Cell<usize>);
+
+impl<'c> Waiting<'c> {
+    fn begin(waiting: &'c Cell<usize>) -> Self {
+        waiting.set(waiting.get() + 1);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }

@@ -79,7 +79,7 @@ impl HandlerHandle {
 
     /// Its rate limit as it is now.
     pub fn rate_limit(&self) -> Option<RateLimit> {
-        self.seat.limiter.load().as_ref().map(|limiter| limiter.limit())
+        self.seat.limiter().map(|limiter| limiter.limit())
     }
 
     /// Changes the rate limit, or sets the first one. Tokens that are left are kept, up to the new
@@ -91,16 +91,16 @@ impl HandlerHandle {
         if let Some(reason) = limit.fault() {
             return Err(BadRateLimit { reason });
         }
-        match &*self.seat.limiter.load() {
+        match self.seat.limiter() {
             Some(limiter) => limiter.set(limit, Instant::now()),
-            None => self.seat.limiter.store(Some(Arc::new(Limiter::new(limit)))),
+            None => self.seat.set_limiter(Some(Limiter::new(limit))),
         }
         Ok(())
     }
 
     /// Lifts the rate limit. Who waits keeps the time that it was told.
     pub fn clear_rate_limit(&self) {
-        self.seat.limiter.store(None);
+        self.seat.set_limiter(None);
     }
 }
 

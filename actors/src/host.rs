@@ -22,7 +22,7 @@ use crate::lane::OpenLane;
 use crate::metrics::HandlerStatus;
 use crate::publish::Publisher;
 use crate::router::Router;
-use crate::seat::Seat;
+use crate::seat::{Seat, Spot};
 use crate::supervisor::{Child, Orders, Supervisor};
 use crate::work::{Feed, Left, Waiting, Work};
 
@@ -76,8 +76,8 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
             name: Arc::clone(&seat.handler),
             domain: Some(Arc::clone(&seat.domain)),
         });
-        let (resting, left) = (Cell::new(0), Left::default());
-        let work = Rc::new(Work { router, seat, publisher, feeds, crew, resting, left });
+        let (resting, left, spot) = (Cell::new(0), Left::default(), Spot::new(&seat));
+        let work = Rc::new(Work { router, seat, publisher, feeds, crew, resting, spot, left });
         Self { work, factory, resident, supervisor, orders, concurrency, threads }
     }
 
@@ -94,6 +94,7 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
             .then(|| OpenLane::new(seat, Rc::<Work<A>>::clone(&self.work)));
         let status = self.serve(&mut lives).await;
         drop(lane);
+        seat.leave_spot(&self.work.spot);
         seat.set_status(status);
         for parcel in seat.queue.close_and_drain() {
             self.work.router.live.end();
@@ -164,9 +165,9 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
         let (work, queue) = (&self.work, &self.work.seat.queue);
         let mut next = Some(first);
         poll_fn(|cx| {
-            let mut taken = 0;
+            let (mut taken, table) = (0, work.router.table_now());
             while let Some(parcel) = next.take() {
-                work.deliver(parcel, cx);
+                work.deliver(parcel, &table, cx);
                 taken += 1;
                 if taken < BATCH_MAX && self.has_room(waiting + work.left.len()) {
                     next = queue.try_pop();

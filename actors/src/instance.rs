@@ -3,7 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
@@ -33,6 +34,8 @@ pub(crate) struct Life<A: Actor> {
 #[derive(Default)]
 struct Fate {
     order: Mutex<Option<End>>,
+    /// Whether there is an order or an end.
+    is_ending: AtomicBool,
     ordered: Notify,
     /// Wakes the deliveries in work when the order is a recall.
     recalled: Notify,
@@ -45,6 +48,7 @@ impl Fate {
     /// Orders the end; the first order counts.
     fn decree(&self, end: End) {
         self.order.lock().get_or_insert(end);
+        self.is_ending.store(true, Release);
         self.ordered.notify_one();
         self.recalled.notify_waiters();
     }
@@ -82,7 +86,7 @@ impl<A: Actor> Life<A> {
     }
 
     fn is_ending(&self) -> bool {
-        self.fate.order.lock().is_some() || self.fate.end.get().is_some()
+        self.fate.is_ending.load(Acquire)
     }
 
     /// How it ended, if it has.
@@ -300,6 +304,7 @@ async fn live_here<A: Actor<Context = Context<A>>>(
     };
     // Before the mailbox goes, so that whoever loses a message finds the reason.
     let end = fate.end.get_or_init(|| end).clone();
+    fate.is_ending.store(true, Release);
     // Runs the actor's `stopping` and `stopped`, which may panic too.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(life))) {
         let panic = panic_text(&*panic);

@@ -13,17 +13,19 @@ use rustc_hash::FxHashMap;
 
 use crate::chain::{Asker, Parcel};
 use crate::seat::Seat;
+use crate::table::Table;
 
 /// How deep handlers may be called from within each other, before their events wait in queues.
 const DEPTH_MAX: u32 = 8;
 
 /// Whoever can handle the events of one seat on this thread.
 pub(crate) trait Lane {
-    /// Handles the event, or gives it back untouched. Whoever waits for a reply finds it in `asker`
-    /// when it is there at once.
+    /// Handles the event, or gives it back untouched; what the handler puts out goes where `table`
+    /// says. Whoever waits for a reply finds it in `asker` when it is there at once.
     fn take(
         self: Rc<Self>,
         parcel: Parcel,
+        table: &Table,
         asker: Option<&mut Asker<'_>>,
         cx: &mut Context<'_>,
     ) -> Result<(), Parcel>;
@@ -59,6 +61,7 @@ impl Drop for OpenLane {
 pub(crate) fn handle(
     parcel: Parcel,
     seat: &Arc<Seat>,
+    table: &Table,
     asker: Option<&mut Asker<'_>>,
     cx: &mut Context<'_>,
 ) -> Result<(), Parcel> {
@@ -68,7 +71,7 @@ pub(crate) fn handle(
     let lane = LANES.with_borrow(|lanes| lanes.get(&place(seat)).map(Rc::clone));
     let Some(lane) = lane else { return Err(parcel) };
     let _deeper = Deeper::begin();
-    lane.take(parcel, asker, cx)
+    lane.take(parcel, table, asker, cx)
 }
 
 fn place(seat: &Arc<Seat>) -> usize {

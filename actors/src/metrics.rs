@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -147,13 +147,13 @@ pub(crate) struct Now {
     pub(crate) queue_depth: usize,
     pub(crate) queue_max: usize,
     pub(crate) stuck: usize,
+    pub(crate) in_flight: u64,
     pub(crate) breaker: Option<CircuitState>,
 }
 
 /// The live counters of one handler.
 #[derive(Default)]
 pub(crate) struct Counters {
-    pub(crate) processed: AtomicU64,
     pub(crate) errors: AtomicU64,
     pub(crate) retries: AtomicU64,
     pub(crate) dropped: AtomicU64,
@@ -173,7 +173,6 @@ impl Counters {
     /// Counts one finished delivery.
     pub(crate) fn record(&self, took: Duration, error: Option<LastError>) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.processed.fetch_add(1, Relaxed);
         self.busy_us.fetch_add(micros, Relaxed);
         self.durations.get_or_init(Box::default).record(micros);
         if let Some(error) = error {
@@ -182,8 +181,13 @@ impl Counters {
         }
     }
 
+    /// Deliveries that are finished, failed ones included: each has a duration.
+    pub(crate) fn processed(&self) -> u64 {
+        self.durations.get().map_or(0, |durations| durations.count())
+    }
+
     pub(crate) fn snapshot(&self, now: &Now) -> HandlerMetrics {
-        let processed = self.processed.load(Relaxed);
+        let processed = self.processed();
         let quantile = |q| {
             let micros = self.durations.get().map_or(0, |durations| durations.quantile(q));
             to_millis(micros, 1)
@@ -205,7 +209,7 @@ impl Counters {
             p99_ms: quantile(0.99),
             queue_depth: now.queue_depth,
             queue_max: now.queue_max,
-            in_flight: self.in_flight.load(Relaxed),
+            in_flight: now.in_flight,
             stuck: now.stuck,
             is_paused: now.is_paused,
             breaker: now.breaker,
@@ -226,17 +230,21 @@ const STEPS: u32 = 8;
 const BUCKETS: usize = 240;
 
 /// Durations in microseconds, counted by size.
-struct Histogram([AtomicU32; BUCKETS]);
+struct Histogram([AtomicU64; BUCKETS]);
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self([const { AtomicU32::new(0) }; BUCKETS])
+        Self([const { AtomicU64::new(0) }; BUCKETS])
     }
 }
 
 impl Histogram {
     fn record(&self, micros: u64) {
         self.0[Self::bucket(micros)].fetch_add(1, Relaxed);
+    }
+
+    fn count(&self) -> u64 {
+        self.0.iter().map(|count| count.load(Relaxed)).sum()
     }
 
     fn bucket(micros: u64) -> usize {
@@ -259,7 +267,7 @@ impl Histogram {
     }
 
     fn quantile(&self, q: f64) -> u64 {
-        let counts: Vec<u64> = self.0.iter().map(|count| count.load(Relaxed).into()).collect();
+        let counts: Vec<u64> = self.0.iter().map(|count| count.load(Relaxed)).collect();
         let total: u64 = counts.iter().sum();
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // q is within 0..=1
         #[allow(clippy::cast_precision_loss)] // a rank need not be exact beyond 2^52

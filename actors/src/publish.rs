@@ -127,10 +127,6 @@ impl Address {
         self.extras.get_or_insert_default()
     }
 
-    pub(crate) fn publisher(&self) -> &Arc<Publisher> {
-        &self.publisher
-    }
-
     pub(crate) fn router(&self) -> &Arc<Router> {
         &self.publisher.router
     }
@@ -146,11 +142,15 @@ impl Address {
     }
 
     /// Seals the event; `deadline` is set when somebody waits for what comes of it.
-    pub(crate) fn seal<E: Event>(&mut self, event: E, deadline: Option<Instant>) -> Envelope {
-        let clock = &self.publisher.router.clock;
+    pub(crate) fn seal<E: Event>(
+        self,
+        event: E,
+        deadline: Option<Instant>,
+    ) -> (Arc<Publisher>, Envelope) {
+        let Self { publisher, parent, extras } = self;
+        let clock = &publisher.router.clock;
         let timestamp = clock.now();
         let id = clock.event_id_at(timestamp);
-        let (parent, extras) = (self.parent.take(), self.extras.take());
         let (hops, causation_id) = parent.as_ref().map_or((0, None), |p| (p.hops, Some(p.id)));
         let given = extras.as_ref().and_then(|extras| extras.trace_id);
         let mut metadata = parent.map_or_else(
@@ -163,9 +163,9 @@ impl Address {
             expires_at = extras.ttl.map(|ttl| Instant::now() + ttl);
             source = extras.write_on(&mut metadata);
         }
-        let source = source.unwrap_or_else(|| Arc::clone(&self.publisher.name));
+        let source = source.unwrap_or_else(|| Arc::clone(&publisher.name));
         let label = Label { id, metadata, causation_id, source, timestamp, hops, expires_at };
-        Envelope::new(event, label)
+        (publisher, Envelope::new(event, label))
     }
 }
 
@@ -280,8 +280,7 @@ impl<E: Event> Publish<E> {
     /// # Errors
     /// [`PublishError::Full`] names the handler; all other errors as for waiting.
     pub fn try_now(self) -> Result<(), PublishError> {
-        let publisher = Arc::clone(self.address.publisher());
-        let (parcel, origin) = self.into_parcel();
+        let (publisher, parcel, origin) = self.into_parcel();
         publisher.router.try_publish(parcel, origin)
     }
 
@@ -290,17 +289,16 @@ impl<E: Event> Publish<E> {
         self,
         track: impl FnOnce(&Router, &Envelope) -> Arc<Chain>,
     ) -> Result<(), PublishError> {
-        let publisher = Arc::clone(self.address.publisher());
+        let (publisher, mut parcel, origin) = self.into_parcel();
         let router = &publisher.router;
-        let (mut parcel, origin) = self.into_parcel();
         parcel.chain = Some(track(router, &parcel.envelope));
         router.publish(parcel, origin).await.map(drop)
     }
 
-    fn into_parcel(mut self) -> (Parcel, Origin) {
+    fn into_parcel(self) -> (Arc<Publisher>, Parcel, Origin) {
         let origin = self.address.origin();
-        let envelope = self.address.seal(self.event, None);
-        (Parcel::new(envelope, None), origin)
+        let (publisher, envelope) = self.address.seal(self.event, None);
+        (publisher, Parcel::new(envelope, None), origin)
     }
 }
 
@@ -325,8 +323,7 @@ impl<E: Event> Future for Publishing<E> {
             panic!("`Publishing` was polled after it had ended");
         };
         budget.made_progress();
-        let publisher = Arc::clone(publish.address.publisher());
-        let (parcel, origin) = publish.into_parcel();
+        let (publisher, parcel, origin) = publish.into_parcel();
         let published =
             publisher.router.publish_now(parcel, origin, None, WhenFull::Wait, cx)?;
         let Published::Partly(rest) = published else { return Poll::Ready(Ok(())) };

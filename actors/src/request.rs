@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -18,9 +17,9 @@ use crate::chain::{Answer, Asker, Parcel};
 use crate::clock::secs;
 use crate::envelope::Envelope;
 use crate::error::RequestError;
-use crate::event::{Event, Replies, TraceId};
+use crate::event::{Event, Replies};
 use crate::publish::{Address, address_setters};
-use crate::router::{Published, Router, WhenFull};
+use crate::router::{Published, WhenFull};
 
 /// A request about to be made: `.await` it for the reply `R`.
 ///
@@ -106,18 +105,17 @@ impl<E: Event, R: Event> Request<E, R> {
 
     /// Publishes the event; the reply may be there at once.
     fn begin(self, cx: &mut Context<'_>) -> Result<Envelope, Unanswered> {
-        let Self { event, mut address, timeout, waits_for_room, .. } = self;
-        let publisher = Arc::clone(address.publisher());
-        let router = &publisher.router;
+        let Self { event, address, timeout, waits_for_room, .. } = self;
+        let router = address.router();
         let now = Instant::now();
         let timeout = timeout.unwrap_or(router.limits.request_timeout);
         let patience = address.patience(timeout.min(TIMEOUT_MAX), now);
         let deadline = now + patience;
         let origin = address.origin();
-        let envelope = address.seal(event, Some(deadline));
+        let (publisher, envelope) = address.seal(event, Some(deadline));
+        let router = &publisher.router;
         router.totals.requested.fetch_add(1, Relaxed);
         let (event, trace_id) = (E::NAME, envelope.trace_id());
-        check_responders(router, event, R::NAME, trace_id)?;
 
         let mut asker = Asker {
             requested: event,
@@ -125,6 +123,7 @@ impl<E: Event, R: Event> Request<E, R> {
             trace_id,
             patience,
             phase: &router.phase,
+            refused: None,
             reply: None,
             answer: None,
         };
@@ -133,6 +132,9 @@ impl<E: Event, R: Event> Request<E, R> {
         let published = router.publish_now(parcel, origin, Some(&mut asker), when_full, cx);
         let refused = move |refused| RequestError::not_accepted(refused, trace_id);
         let published = published.map_err(refused)?;
+        if let Some(refused) = asker.refused {
+            return Err(refused.into());
+        }
         if let Some(reply) = asker.reply {
             return Ok(reply);
         }
@@ -237,21 +239,4 @@ impl<E: Event, R: Event> Future for Requesting<E, R> {
         let clash = RequestError::TypeClash { event, registered: "another type", trace_id };
         Poll::Ready(envelope.into_event().ok_or(clash))
     }
-}
-
-fn check_responders(
-    router: &Router,
-    event: &'static str,
-    wanted: &'static str,
-    trace_id: TraceId,
-) -> Result<(), RequestError> {
-    let table = router.table_now();
-    let Some(route) = table.route(event) else {
-        return Err(RequestError::NoHandler { event, trace_id });
-    };
-    if let Some((_, handlers)) = route.competing.iter().find(|(output, _)| *output == wanted) {
-        let handlers = handlers.clone();
-        return Err(RequestError::Ambiguous { event, handlers, trace_id });
-    }
-    Ok(())
 }

@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use tokio::time::{Instant, timeout};
+use arc_swap::{ArcSwap, Guard};
+use tokio::time::Instant;
 
 use crate::chain::{Asker, Parcel};
 use crate::clock::{Clock, secs};
@@ -28,6 +28,7 @@ use crate::seat::Seat;
 use crate::table::{Chosen, Known, Place, Route, Table};
 
 mod bury;
+mod onward;
 mod reserved;
 use reserved::reserve;
 
@@ -123,8 +124,8 @@ impl Router {
         self.table.load_full()
     }
 
-    /// The table, for a look at it that is over at once.
-    pub(crate) fn table_now(&self) -> arc_swap::Guard<Arc<Table>> {
+    /// The table, for a look at it that is soon over.
+    pub(crate) fn table_now(&self) -> Guard<Arc<Table>> {
         self.table.load()
     }
 
@@ -147,9 +148,17 @@ impl Router {
     ) -> Result<Published, PublishError> {
         let table = self.table.load();
         let route = self.admit(&table, &parcel.envelope, from)?;
+        if let Some(asker) = &mut asker
+            && let Some(refusal) = refusal(route.as_deref().map(|route| &**route), asker)
+        {
+            asker.refused = Some(refusal);
+            return Ok(Published::To(0));
+        }
+        self.count_published(&parcel.envelope);
         let chosen = route.as_ref().map(|route| route.choose(&parcel.envelope)).unwrap_or_default();
         if let ([place], []) = (&*chosen.places, &*chosen.broken) {
-            match lane::handle(place.address(parcel), &place.seat, asker.as_deref_mut(), cx) {
+            let asker = asker.as_deref_mut();
+            match lane::handle(place.address(parcel), &place.seat, &table, asker, cx) {
                 Ok(()) => return Ok(Published::To(1)),
                 Err(back) => parcel = back,
             }
@@ -219,91 +228,13 @@ impl Router {
         Ok(Published::Partly(Rest { full, reached }))
     }
 
-    /// Publishes what a handler put out, as far as nothing has to be waited for; gives back whom it
-    /// did not reach. Handled in place only with `cx`.
-    pub(crate) fn publish_onward_now(
-        &self,
-        mut parcel: Parcel,
-        cx: Option<&mut Context<'_>>,
-    ) -> Option<Rest> {
-        let table = self.table.load();
-        let route = match self.admit(&table, &parcel.envelope, Origin::Chain) {
-            Ok(route) => route,
-            Err(refused) => {
-                self.bury_refused(&parcel, refused);
-                return None;
-            }
-        };
-        let places = self.choose(route.as_deref().map(|route| &**route), &parcel);
-        if let ([place], Some(cx)) = (&*places, cx) {
-            match lane::handle(place.address(parcel), &place.seat, None, cx) {
-                Ok(()) => return None,
-                Err(back) => parcel = back,
-            }
-        }
-        let mut full = Vec::new();
-        for place in &*places {
-            let copy = place.address(parcel.clone());
-            // Refused only at shutdown, where each chain tells its requester when it is dropped.
-            if let Some(copy) = self.offer(&place.seat, copy).unwrap_or_default() {
-                full.push((Arc::clone(&place.seat), copy));
-            }
-        }
-        (!full.is_empty()).then_some(Rest { full, reached: places.len() })
-    }
-
-    /// Publishes what a handler put out. Each subscriber gets it or a dead letter: a full queue is
-    /// waited for, but no longer than a handler may take, or two handlers that feed each other
-    /// could wait for ever.
-    pub(crate) async fn publish_onward(&self, parcel: Parcel) {
-        if let Some(rest) = self.publish_onward_now(parcel, None) {
-            self.publish_onward_rest(rest).await;
-        }
-    }
-
-    /// Waits for room where there was none, but not without end.
-    pub(crate) async fn publish_onward_rest(&self, rest: Rest) {
-        for (seat, parcel) in rest.full {
-            self.wait_or_bury(&seat, parcel).await;
-        }
-    }
-
     /// Publishes to all handlers, or to none when one of them has no room; handles nothing in place.
     pub(crate) fn try_publish(&self, parcel: Parcel, from: Origin) -> Result<(), PublishError> {
         let table = self.table.load();
         let route = self.admit(&table, &parcel.envelope, from)?;
+        self.count_published(&parcel.envelope);
         let places = self.choose(route.as_deref().map(|route| &**route), &parcel);
         self.enqueue(&places, parcel, WhenFull::Refuse).map(drop)
-    }
-
-    /// Gives a declined event to the next handler in line; `false` when there is none.
-    pub(crate) async fn pass_on(&self, parcel: &Parcel) -> bool {
-        let (Some(route), Some(rank)) = (self.route(&parcel.envelope), parcel.rank) else {
-            return false;
-        };
-        let Chosen { places, broken } = route.behind(rank, &parcel.envelope);
-        for (seat, panic) in &broken {
-            self.bury_unwanted(parcel, seat, panic);
-        }
-        for place in &*places {
-            let copy = place.address(parcel.clone());
-            // Refused only at shutdown, where each chain tells its requester when it is dropped.
-            if let Some(copy) = self.offer(&place.seat, copy).unwrap_or_default() {
-                self.wait_or_bury(&place.seat, copy).await;
-            }
-        }
-        !places.is_empty() || !broken.is_empty()
-    }
-
-    /// Waits for room, but not without end: then the event is dead.
-    async fn wait_or_bury(&self, seat: &Arc<Seat>, parcel: Parcel) {
-        let patience = match seat.rules.overflow {
-            Overflow::Reject => Duration::ZERO,
-            _ => self.limits.room_timeout,
-        };
-        if timeout(patience, self.wait_and_put(seat, parcel.clone())).await.is_err() {
-            self.bury_full(&parcel, seat);
-        }
     }
 
     /// Puts a dead letter into its handler's queue once more; false when that takes no events.
@@ -368,7 +299,6 @@ impl Router {
             Some(known) => known.route.as_ref().map(Cow::Borrowed),
             None => table.route(event),
         };
-        self.count_published(envelope);
         Ok(route)
     }
 
@@ -455,6 +385,14 @@ impl Router {
             attempts: 0,
         });
     }
+}
+
+/// Why nobody may be asked: nobody answers, or several would.
+fn refusal(route: Option<&Route>, asker: &Asker<'_>) -> Option<RequestError> {
+    let (event, trace_id) = (asker.requested, asker.trace_id);
+    let Some(route) = route else { return Some(RequestError::NoHandler { event, trace_id }) };
+    let (_, handlers) = route.competing.iter().find(|(output, _)| *output == asker.wanted)?;
+    Some(RequestError::Ambiguous { event, handlers: handlers.clone(), trace_id })
 }
 
 fn fail_full(parcel: &Parcel, seat: &Seat) {

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 #[cfg(feature = "testing")]
 use std::time::SystemTime;
@@ -146,7 +145,7 @@ impl Runtime {
         let left = table.seats().iter().map(|seat| Left {
             handler: seat.handler.to_string(),
             queued: seat.queue.len(),
-            in_flight: seat.counters.in_flight.load(Relaxed),
+            in_flight: seat.in_flight(),
         });
         StopReport { left: left.filter(|left| left.queued > 0 || left.in_flight > 0).collect() }
     }

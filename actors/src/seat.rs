@@ -23,7 +23,7 @@ use crate::throttle::Throttle;
 
 mod watch;
 pub use watch::Stuck;
-pub(crate) use watch::{Watch, Watched};
+pub(crate) use watch::{Spot, Watch, Watched};
 
 /// One handler's seat at the bus.
 pub(crate) struct Seat {
@@ -40,7 +40,8 @@ pub(crate) struct Seat {
     pub(crate) queue: Queue<Parcel>,
     pub(crate) counters: Counters,
     /// `None` when there is no limit. It may be changed at run time.
-    pub(crate) limiter: ArcSwapOption<Limiter>,
+    limiter: ArcSwapOption<Limiter>,
+    is_limited: AtomicBool,
     pub(crate) circuit: Option<Circuit>,
     /// Told when the circuit may admit somebody who was refused.
     pub(crate) circuit_changed: Notify,
@@ -93,6 +94,7 @@ impl Seat {
             inputs,
             patterns,
             outputs,
+            is_limited: AtomicBool::new(policy.rate_limit.is_some()),
             limiter: ArcSwapOption::new(
                 policy.rate_limit.clone().map(|l| Arc::new(Limiter::new(l))),
             ),
@@ -153,6 +155,21 @@ impl Seat {
         self.changed.notify_one();
     }
 
+    pub(crate) fn limiter(&self) -> Option<Arc<Limiter>> {
+        if self.is_limited.load(Ordering::Acquire) { self.limiter.load_full() } else { None }
+    }
+
+    /// Whether there may be a rate limit.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.is_limited.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_limiter(&self, limiter: Option<Limiter>) {
+        let is_limited = limiter.is_some();
+        self.limiter.store(limiter.map(Arc::new));
+        self.is_limited.store(is_limited, Ordering::Release);
+    }
+
     /// Whether a call of the handler would be refused by its breaker.
     pub(crate) fn refuses_calls(&self, now: Instant) -> bool {
         self.circuit.as_ref().is_some_and(|circuit| {
@@ -186,6 +203,11 @@ impl Seat {
         catch_unwind(AssertUnwindSafe(all)).map_err(|panic| panic_text(&*panic))
     }
 
+    /// Deliveries in work.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.counters.in_flight.load(Ordering::Relaxed) + self.in_place() as u64
+    }
+
     pub(crate) fn metrics(&self) -> HandlerMetrics {
         self.counters.snapshot(&Now {
             status: self.status(),
@@ -193,6 +215,7 @@ impl Seat {
             queue_depth: self.queue.len(),
             queue_max: self.queue.max(),
             stuck: self.stuck().len(),
+            in_flight: self.in_flight(),
             breaker: self.circuit.as_ref().map(|circuit| circuit.state(Instant::now())),
         })
     }

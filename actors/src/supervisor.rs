@@ -180,7 +180,7 @@ impl Supervisor {
             return;
         }
         let counters = &member.seat.counters;
-        let successes = counters.processed.load(Relaxed) - counters.errors.load(Relaxed);
+        let successes = counters.processed().saturating_sub(counters.errors.load(Relaxed));
         let rules = &member.seat.rules.restart;
         let verdict = member.history.decide(rules, end, successes, Instant::now());
         let never = rules.restart == Restart::Never;

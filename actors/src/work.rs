@@ -30,7 +30,8 @@ use crate::metrics::LastError;
 use crate::observed::{Delivered, Observed};
 use crate::publish::Publisher;
 use crate::router::Router;
-use crate::seat::Seat;
+use crate::seat::{Seat, Spot};
+use crate::table::Table;
 
 mod feed;
 pub(crate) use feed::{Feed, SendError, Takes};
@@ -48,6 +49,8 @@ pub(crate) struct Work<A: Actor> {
     pub(crate) crew: Rc<Crew<A>>,
     /// Deliveries that wait for their time and leave their place in work to others.
     pub(crate) resting: Cell<usize>,
+    /// What is handled in place right now.
+    pub(crate) spot: Arc<Spot>,
     /// What was begun and has to wait: the host takes it over.
     pub(crate) left: Left,
 }
@@ -77,23 +80,25 @@ impl Left {
     }
 }
 
-/// Counts a delivery as in work, and as finished when it is dropped for whatever reason.
-struct InFlight<'w> {
+/// A delivery in work, which is over when this is dropped, for whatever reason.
+struct InWork<'w> {
     router: &'w Router,
     seat: &'w Seat,
-    /// `None` once another guard counts it.
+    /// `None` once another one stands for the delivery.
     parcel: Option<&'w Parcel>,
+    /// Whether it is counted among those in flight; not while it is handled in place.
+    is_counted: bool,
 }
 
-impl<'w> InFlight<'w> {
-    fn begin(router: &'w Router, seat: &'w Seat, parcel: &'w Parcel) -> Self {
-        seat.counters.in_flight.fetch_add(1, Relaxed);
-        Self::go_on(router, seat, parcel)
+impl<'w> InWork<'w> {
+    /// Stands for a delivery that is handled in place.
+    fn in_place(router: &'w Router, seat: &'w Seat, parcel: &'w Parcel) -> Self {
+        Self { router, seat, parcel: Some(parcel), is_counted: false }
     }
 
-    /// Counts on what another guard has handed over.
-    fn go_on(router: &'w Router, seat: &'w Seat, parcel: &'w Parcel) -> Self {
-        Self { router, seat, parcel: Some(parcel) }
+    /// Stands for a delivery that is counted already.
+    fn counted(router: &'w Router, seat: &'w Seat, parcel: &'w Parcel) -> Self {
+        Self { router, seat, parcel: Some(parcel), is_counted: true }
     }
 
     fn hand_over(mut self) {
@@ -101,7 +106,7 @@ impl<'w> InFlight<'w> {
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for InWork<'_> {
     fn drop(&mut self) {
         let Some(parcel) = self.parcel else { return };
         if self.seat.rules.ordered_by_key
@@ -109,7 +114,9 @@ impl Drop for InFlight<'_> {
         {
             self.seat.queue.release(key);
         }
-        self.seat.counters.in_flight.fetch_sub(1, Relaxed);
+        if self.is_counted {
+            self.seat.counters.in_flight.fetch_sub(1, Relaxed);
+        }
         self.router.live.end();
     }
 }
@@ -147,11 +154,15 @@ impl<A: Actor<Context = Context<A>>> Lane for Work<A> {
     fn take(
         self: Rc<Self>,
         parcel: Parcel,
+        table: &Table,
         asker: Option<&mut Asker<'_>>,
         cx: &mut TaskContext<'_>,
     ) -> Result<(), Parcel> {
+        if self.spot.is_taken() {
+            return Err(parcel);
+        }
         self.router.live.begin();
-        let refused = self.begin(parcel, asker, cx);
+        let refused = self.begin(parcel, table, asker, cx);
         if refused.is_some() {
             self.router.live.end();
         }
@@ -161,9 +172,14 @@ impl<A: Actor<Context = Context<A>>> Lane for Work<A> {
 
 impl<A: Actor<Context = Context<A>>> Work<A> {
     /// Brings one delivery, which counts as live, to its end, or leaves it to the host.
-    pub(crate) fn deliver(self: &Rc<Self>, parcel: Parcel, cx: &mut TaskContext<'_>) {
-        if let Some(parcel) = self.begin(parcel, None, cx) {
-            InFlight::begin(&self.router, &self.seat, &parcel).hand_over();
+    pub(crate) fn deliver(
+        self: &Rc<Self>,
+        parcel: Parcel,
+        table: &Table,
+        cx: &mut TaskContext<'_>,
+    ) {
+        if let Some(parcel) = self.begin(parcel, table, None, cx) {
+            self.seat.counters.in_flight.fetch_add(1, Relaxed);
             let delivery = Rc::clone(self).go_on(parcel, First::Unbegun, Instant::now());
             let mut delivery: Waiting = Box::pin(delivery);
             // Most are done at once: they need no place among those that wait.
@@ -178,26 +194,27 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
     fn begin(
         self: &Rc<Self>,
         mut parcel: Parcel,
-        mut asker: Option<&mut Asker<'_>>,
+        table: &Table,
+        asker: Option<&mut Asker<'_>>,
         cx: &mut TaskContext<'_>,
     ) -> Option<Parcel> {
         let started = Instant::now();
-        let in_flight = InFlight::begin(&self.router, &self.seat, &parcel);
+        let in_work = InWork::in_place(&self.router, &self.seat, &parcel);
         let first = match self.first_attempt(&parcel, started, cx) {
             First::Unbegun => {
-                self.seat.counters.in_flight.fetch_sub(1, Relaxed);
-                in_flight.hand_over();
+                in_work.hand_over();
                 return Some(parcel);
             }
             First::Done(Ok(outputs)) if parcel.replay.is_none() => {
                 self.record(&parcel, started, None, 1);
-                self.publish(&parcel, outputs, asker, cx);
+                self.publish(&parcel, outputs, table, asker, cx);
                 return None;
             }
             first => first,
         };
-        in_flight.hand_over();
-        if let Some(asker) = &mut asker {
+        in_work.hand_over();
+        self.seat.counters.in_flight.fetch_add(1, Relaxed);
+        if let Some(asker) = asker {
             parcel.chain = Some(asker.chain());
         }
         self.left.add(Box::pin(Rc::clone(self).go_on(parcel, first, started)));
@@ -213,21 +230,27 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
     ) -> First<A> {
         let is_over = |end: Option<Instant>| end.is_some_and(|end| end <= now);
         let is_late = is_over(parcel.expires_at) || is_over(parcel.envelope.metadata().deadline);
-        if !self.seat.is_plain || is_late || self.seat.limiter.load().is_some() {
+        if !self.seat.is_plain || is_late || self.seat.is_limited() {
             return First::Unbegun;
         }
         let Some(turn) = self.crew.try_turn() else { return First::Unbegun };
         let Some(life) = turn.instance().life_now() else { return First::Unbegun };
-        let Ok(mut call) = self.call(parcel, turn, life, 1) else { return First::Unbegun };
-        match call.poll(cx) {
-            Poll::Ready(result) => First::Done(self.settle_call(parcel, &call, result)),
-            Poll::Pending => First::Waits(call),
+        let Some((place, feed)) = self.placed_feed(parcel) else { return First::Unbegun };
+        let mut sending = self.send(parcel, feed, &turn, &life, 1);
+        let polled = {
+            let _taken = self.spot.take(&self.seat, place, parcel.envelope.trace_id(), now);
+            sending.as_mut().poll(cx)
+        };
+        match polled {
+            Poll::Ready(Ok(outputs)) => First::Done(Ok(outputs)),
+            Poll::Ready(Err(error)) => First::Done(Err(self.judge(parcel, &life, 1, error))),
+            Poll::Pending => First::Waits(self.watch(parcel, turn, life, sending, 1)),
         }
     }
 
     /// Brings a delivery, which counts as in work, to its end.
     async fn go_on(self: Rc<Self>, parcel: Parcel, first: First<A>, started: Instant) {
-        let _in_flight = InFlight::go_on(&self.router, &self.seat, &parcel);
+        let _in_work = InWork::counted(&self.router, &self.seat, &parcel);
         let attempts = Cell::new(u32::from(!matches!(first, First::Unbegun)));
         let outcome = match first {
             First::Unbegun => self.handle(&parcel, &attempts).await,
@@ -331,7 +354,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
     /// Dedupe, rate limit, attempts, fallback.
     async fn settle(&self, parcel: &Parcel, attempts: &Cell<u32>) -> HandlerResult<Outbox> {
         let claim = self.claim(parcel)?;
-        if self.seat.limiter.load().is_some() {
+        if self.seat.is_limited() {
             self.keep_rate(parcel).await?;
         }
         let outputs = self.attempt_or_fall_back(parcel, attempts, First::Unbegun).await?;
@@ -412,6 +435,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         self: &Rc<Self>,
         parcel: &Parcel,
         outputs: Outbox,
+        table: &Table,
         asker: Option<&mut Asker<'_>>,
         cx: &mut TaskContext<'_>,
     ) {
@@ -426,7 +450,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
             // What follows in place comes last, so that it sees what was put out beside it.
             let cx = (left == 0).then_some(&mut *cx);
             let parcel = Parcel::new(envelope, chain.clone());
-            if let Some(rest) = self.router.publish_onward_now(parcel, cx) {
+            if let Some(rest) = self.router.publish_onward_now(parcel, table, cx) {
                 let work = Rc::clone(self);
                 self.router.live.begin();
                 self.left.add(Box::pin(async move {

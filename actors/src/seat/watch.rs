@@ -1,10 +1,13 @@
 //! Which attempts of a handler are in work, and since when: what the watchdog looks at.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::envelope::Envelope;
 use crate::event::TraceId;
@@ -35,6 +38,105 @@ pub(crate) struct Watch(Mutex<Attempts>);
 struct Attempts {
     in_work: Vec<Entry>,
     next_id: u64,
+    /// What each thread handles in place.
+    spots: Vec<Arc<Spot>>,
+}
+
+/// What one thread handles in place right now, if anything: written by that thread alone, and read
+/// by the watchdog.
+pub(crate) struct Spot {
+    /// The moment from which it counts.
+    origin: Instant,
+    /// When the event that is handled was begun, in nanoseconds and never 0; 0 for none.
+    since: AtomicU64,
+    /// Which of the seat's inputs it is.
+    input: AtomicUsize,
+    trace_id: [AtomicU64; 2],
+    is_reported: AtomicBool,
+}
+
+/// A spot that is taken, until this is dropped.
+pub(crate) struct Taken<'s> {
+    spot: &'s Spot,
+    seat: &'s Seat,
+}
+
+impl Spot {
+    pub(crate) fn new(seat: &Seat) -> Arc<Self> {
+        let spot = Arc::new(Self {
+            origin: Instant::now(),
+            since: AtomicU64::default(),
+            input: AtomicUsize::default(),
+            trace_id: Default::default(),
+            is_reported: AtomicBool::default(),
+        });
+        seat.watch.0.lock().spots.push(Arc::clone(&spot));
+        spot
+    }
+
+    /// Whether an event is being handled.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.since.load(Relaxed) != 0
+    }
+
+    /// Takes the spot for the time in which an event is handled. Nothing here is locked: what the
+    /// watchdog reads while it changes belongs to an event that is not stuck.
+    pub(crate) fn take<'s>(
+        &'s self,
+        seat: &'s Seat,
+        input: usize,
+        trace_id: TraceId,
+        since: tokio::time::Instant,
+    ) -> Taken<'s> {
+        // The clock of tests is not the machine's.
+        let since =
+            if cfg!(feature = "testing") { Instant::now() } else { since.into_std() };
+        let (high, low) = trace_id.0.as_u64_pair();
+        self.input.store(input, Relaxed);
+        self.trace_id[0].store(high, Relaxed);
+        self.trace_id[1].store(low, Relaxed);
+        let since = since.saturating_duration_since(self.origin).as_nanos();
+        self.since.store(u64::try_from(since).unwrap_or(u64::MAX).max(1), Release);
+        Taken { spot: self, seat }
+    }
+
+    /// What is handled, when it takes too long.
+    fn stuck(&self, seat: &Seat, now: Instant) -> Option<Stuck> {
+        let since = self.since.load(Acquire);
+        let begun = self.origin + Duration::from_nanos(since);
+        let running_for = now.saturating_duration_since(begun);
+        let event = seat.inputs.get(self.input.load(Relaxed));
+        let (high, low) = (self.trace_id[0].load(Relaxed), self.trace_id[1].load(Relaxed));
+        let is_stuck = since != 0 && running_for >= seat.rules.stuck_after;
+        // Otherwise another one has begun meanwhile.
+        let is_same = self.since.load(Acquire) == since;
+        (is_stuck && is_same).then(|| Stuck {
+            handler: seat.handler.to_string(),
+            // A pattern takes events of all names.
+            event: event.map_or("", |event| event.name),
+            trace_id: TraceId(Uuid::from_u64_pair(high, low)),
+            attempt: 1,
+            running_for,
+        })
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let spot = self.spot;
+        if spot.is_reported.load(Relaxed)
+            && spot.is_reported.swap(false, Relaxed)
+            && let Some(stuck) = spot.stuck(self.seat, Instant::now())
+        {
+            log_end(&stuck);
+        }
+        spot.since.store(0, Release);
+    }
+}
+
+fn log_end(stuck: &Stuck) {
+    let Stuck { handler, event, trace_id, attempt, running_for } = stuck;
+    tracing::warn!(handler, event, %trace_id, attempt, ?running_for, "was stuck, and ended");
 }
 
 struct Entry {
@@ -68,24 +170,38 @@ impl Watch {
 }
 
 impl Seat {
+    /// How many events are handled in place right now.
+    pub(crate) fn in_place(&self) -> usize {
+        self.watch.0.lock().spots.iter().filter(|spot| spot.is_taken()).count()
+    }
+
+    /// Forgets the spot of a thread that handles nothing more.
+    pub(crate) fn leave_spot(&self, spot: &Arc<Spot>) {
+        self.watch.0.lock().spots.retain(|other| !Arc::ptr_eq(other, spot));
+    }
+
     /// The attempts that are in work for too long.
     pub(crate) fn stuck(&self) -> Vec<Stuck> {
         let (attempts, now) = (self.watch.0.lock(), Instant::now());
         let stuck = attempts.in_work.iter().filter(|attempt| attempt.is_stuck(self, now));
-        stuck.map(|attempt| attempt.shown(self, now)).collect()
+        let stuck = stuck.map(|attempt| attempt.shown(self, now));
+        stuck.chain(attempts.spots.iter().filter_map(|spot| spot.stuck(self, now))).collect()
     }
 
     /// Those of them that this has not said before.
     pub(crate) fn newly_stuck(&self) -> Vec<Stuck> {
         let (mut attempts, now) = (self.watch.0.lock(), Instant::now());
         let is_new = |attempt: &&mut Entry| !attempt.is_reported && attempt.is_stuck(self, now);
-        let stuck = attempts.in_work.iter_mut().filter(is_new);
-        stuck
-            .map(|attempt| {
-                attempt.is_reported = true;
-                attempt.shown(self, now)
-            })
-            .collect()
+        let Attempts { in_work, spots, .. } = &mut *attempts;
+        let stuck = in_work.iter_mut().filter(is_new).map(|attempt| {
+            attempt.is_reported = true;
+            attempt.shown(self, now)
+        });
+        let in_place = spots.iter().filter_map(|spot| {
+            let stuck = spot.stuck(self, now)?;
+            (!spot.is_reported.swap(true, Relaxed)).then_some(stuck)
+        });
+        stuck.chain(in_place).collect()
     }
 }
 
@@ -107,9 +223,7 @@ impl Drop for Watched {
         let Some(place) = in_work.iter().position(|attempt| attempt.id == self.id) else { return };
         let attempt = in_work.swap_remove(place);
         if attempt.is_reported {
-            let Stuck { handler, event, trace_id, attempt, running_for } =
-                attempt.shown(&self.seat, Instant::now());
-            tracing::warn!(handler, event, %trace_id, attempt, ?running_for, "was stuck, and ended");
+            log_end(&attempt.shown(&self.seat, Instant::now()));
         }
     }
 }

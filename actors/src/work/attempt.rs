@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context as TaskContext, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use actix::{Actor, Context};
@@ -34,15 +34,6 @@ pub(crate) struct Call<A: Actor> {
     sending: Sending,
     watched: Watched,
     attempt: u32,
-}
-
-impl<A: Actor> Call<A> {
-    pub(crate) fn poll(
-        &mut self,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Result<Outbox, SendError>> {
-        self.sending.as_mut().poll(cx)
-    }
 }
 
 impl<A: Actor<Context = Context<A>>> Work<A> {
@@ -88,7 +79,9 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         }
         attempts.set(attempts.get() + 1);
         let result = if self.seat.policy.around_attempt.is_empty() {
-            let call = self.call(parcel, turn, life, attempts.get())?;
+            let feed = self.feed(parcel).ok_or_else(HandlerError::unavailable)?;
+            let sending = self.send(parcel, feed, &turn, &life, attempts.get());
+            let call = self.watch(parcel, turn, life, sending, attempts.get());
             self.finish(parcel, call).await
         } else {
             self.call_layered(parcel, turn, &life, attempts.get()).await
@@ -105,27 +98,17 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         result
     }
 
-    /// Calls the handler; nothing happens before the call is polled.
-    pub(crate) fn call(
+    /// Has an eye on a call for as long as it takes.
+    pub(crate) fn watch(
         &self,
         parcel: &Parcel,
         turn: Turn<A>,
         life: Arc<Life<A>>,
+        sending: Sending,
         attempt: u32,
-    ) -> HandlerResult<Call<A>> {
-        let sending = self.send(parcel, &turn, &life, attempt)?;
+    ) -> Call<A> {
         let watched = Watch::begin(&self.seat, &parcel.envelope, attempt);
-        Ok(Call { turn, life, sending, watched, attempt })
-    }
-
-    /// What comes of a call that has been polled.
-    pub(crate) fn settle_call(
-        &self,
-        parcel: &Parcel,
-        call: &Call<A>,
-        result: Result<Outbox, SendError>,
-    ) -> HandlerResult<Outbox> {
-        result.map_err(|error| self.judge(parcel, &call.life, call.attempt, error))
+        Call { turn, life, sending, watched, attempt }
     }
 
     /// Waits for what comes of a call, within its time.
@@ -141,19 +124,20 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         self.leave(turn, watched, result)
     }
 
-    fn send(
+    /// Calls the handler; nothing happens before the future is polled.
+    pub(crate) fn send(
         &self,
         parcel: &Parcel,
+        feed: &Feed<A>,
         turn: &Turn<A>,
         life: &Life<A>,
         attempt: u32,
-    ) -> HandlerResult<Sending> {
-        let feed = self.feed(parcel).ok_or_else(HandlerError::unavailable)?;
+    ) -> Sending {
         let (envelope, scope) = (parcel.envelope.clone(), Scope::new(&self.publisher, attempt));
-        Ok(match (turn.instance().resident(), feed.direct) {
+        match (turn.instance().resident(), feed.direct) {
             (Some(resident), Some(direct)) => direct(resident, EventContext::new(envelope, scope)),
             _ => (feed.send)(&life.addr, envelope, scope),
-        })
+        }
     }
 
     /// Calls the handler through the layers around it.
@@ -167,7 +151,8 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         let (inbound, outputs) = (self.inbound(parcel, attempt), RefCell::new(Outbox::new()));
         let inmost = || -> LayerFuture<'_> {
             Box::pin(async {
-                let sent = self.send(parcel, &turn, life, attempt)?.await;
+                let feed = self.feed(parcel).ok_or_else(HandlerError::unavailable)?;
+                let sent = self.send(parcel, feed, &turn, life, attempt).await;
                 let put_out = sent.map_err(|error| self.judge(parcel, life, attempt, error))?;
                 outputs.borrow_mut().extend(put_out);
                 Ok(())
@@ -260,12 +245,18 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         }
     }
 
-    fn feed(&self, parcel: &Parcel) -> Option<&Feed<A>> {
-        self.feeds.iter().find(|feed| feed.takes(parcel.envelope.name()))
+    pub(crate) fn feed(&self, parcel: &Parcel) -> Option<&Feed<A>> {
+        self.placed_feed(parcel).map(|(_, feed)| feed)
+    }
+
+    /// The feed and its place, which is that of its event among the seat's inputs.
+    pub(crate) fn placed_feed(&self, parcel: &Parcel) -> Option<(usize, &Feed<A>)> {
+        let name = parcel.envelope.name();
+        self.feeds.iter().enumerate().find(|(_, feed)| feed.takes(name))
     }
 
     /// Turns a failed message into an error, and condemns the life in which something panicked.
-    fn judge(
+    pub(crate) fn judge(
         &self,
         parcel: &Parcel,
         life: &Life<A>,

@@ -96,7 +96,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
 
     /// Waits for the rate limit, if there is one.
     pub(crate) async fn keep_rate(&self, parcel: &Parcel) -> HandlerResult<()> {
-        let Some(limiter) = self.seat.limiter.load_full() else { return Ok(()) };
+        let Some(limiter) = self.seat.limiter() else { return Ok(()) };
         let envelope = &parcel.envelope;
         let key = match limiter.by() {
             LimitBy::Handler => None,
