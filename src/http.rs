@@ -9,6 +9,7 @@ mod problem;
 pub use problem::{FieldError, Problem};
 mod fields;
 mod call;
+mod patience;
 mod bind;
 mod path;
 mod mount;

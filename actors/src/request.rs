@@ -87,11 +87,7 @@ impl<E: Event, R: Event> Request<E, R> {
     where
         R: Send,
     {
-        actix_rt::spawn(async move {
-            let outcome = self.await;
-            // An actor that is gone wants no reply.
-            let _ = address.send(Reply(outcome)).await;
-        });
+        self.into_future().reply_to(address);
     }
 
     /// Waits for the reply as an envelope, with its identifiers and context.
@@ -220,6 +216,23 @@ pub struct Requesting<E, R> {
 // The event is never pinned: it is moved into its envelope.
 impl<E, R> Unpin for Request<E, R> {}
 impl<E, R> Unpin for Requesting<E, R> {}
+
+impl<E: Event, R: Event> Requesting<E, R> {
+    /// As [`Request::reply_to`], of a request that may have been polled already.
+    ///
+    /// # Panics
+    /// Outside an actix system.
+    pub fn reply_to(self, address: Recipient<Reply<R>>)
+    where
+        R: Send,
+    {
+        actix_rt::spawn(async move {
+            let outcome = self.await;
+            // An actor that is gone wants no reply.
+            let _ = address.send(Reply(outcome)).await;
+        });
+    }
+}
 
 impl<E: Event, R: Event> IntoFuture for Request<E, R> {
     type Output = Result<R, RequestError>;

@@ -81,10 +81,8 @@ impl Seat {
             && policy.dedupe.is_none()
             && !rules.parks_key;
         // One at a time, or one of a key at a time, needs the queue.
-        let has_lanes = is_plain
-            && rules.concurrency > 1
-            && !rules.ordered_by_key
-            && rules.blocking.is_none();
+        let has_lanes =
+            is_plain && rules.concurrency > 1 && !rules.ordered_by_key && rules.blocking.is_none();
         let (queue, counters) =
             (Queue::new(rules.queue_max, rules.ordered_by_key), Counters::default());
         Self {

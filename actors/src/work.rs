@@ -22,8 +22,8 @@ use crate::dead_letter::DeadReason;
 use crate::envelope::Envelope;
 use crate::error::{ErrorKind, HandlerError, HandlerResult, RequestError, panic_text};
 use crate::event_log::Entry;
-use crate::layer::retry::Next as NextAttempt;
 use crate::lane::Lane;
+use crate::layer::retry::Next as NextAttempt;
 use crate::layer::{Inbound, LayerFuture, Next};
 use crate::live::LiveGuard;
 use crate::metrics::LastError;
@@ -222,12 +222,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
     }
 
     /// Calls the handler and polls it once, if nothing stands around it.
-    fn first_attempt(
-        &self,
-        parcel: &Parcel,
-        now: Instant,
-        cx: &mut TaskContext<'_>,
-    ) -> First<A> {
+    fn first_attempt(&self, parcel: &Parcel, now: Instant, cx: &mut TaskContext<'_>) -> First<A> {
         let is_over = |end: Option<Instant>| end.is_some_and(|end| end <= now);
         let is_late = is_over(parcel.expires_at) || is_over(parcel.envelope.metadata().deadline);
         if !self.seat.is_plain || is_late || self.seat.is_limited() {
@@ -310,11 +305,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         self.handle_layered(parcel, attempts).await
     }
 
-    async fn handle_layered(
-        &self,
-        parcel: &Parcel,
-        attempts: &Cell<u32>,
-    ) -> HandlerResult<Outbox> {
+    async fn handle_layered(&self, parcel: &Parcel, attempts: &Cell<u32>) -> HandlerResult<Outbox> {
         let layers = &self.seat.policy.around_delivery;
         let (inbound, outputs) = (self.inbound(parcel, 0), RefCell::new(Outbox::new()));
         let inmost = || -> LayerFuture<'_> {

@@ -2,13 +2,14 @@
 //! value leaves, or a problem that names each wrong field.
 
 use actix_web::http::StatusCode;
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::map::{Entry, Map};
-use tokio::time::{Instant, timeout_at};
 
 use super::call::Call;
 use super::fields::{Field, Fields, Shape};
+use super::patience::Patience;
 use super::percent::{BadEncoding, decode_query};
 use super::problem::{FieldError, Problem};
 
@@ -33,19 +34,37 @@ pub(super) struct Binder {
 }
 
 impl Binder {
-    /// Makes the event, whose body has to be there by the deadline.
+    /// Makes the event, for whose body the patience has to last.
     pub(super) async fn bind<T: DeserializeOwned>(
         &self,
         call: &mut Call,
-        deadline: Instant,
+        patience: &mut Patience,
     ) -> Result<T, Problem> {
-        let mut object = match self.body_max {
-            None => Object::new(),
-            Some(max) => {
-                let body = timeout_at(deadline, call.body(max)).await;
-                parse(&body.map_err(|_| late())??)?
-            }
+        let body = match self.body_max {
+            None => Bytes::new(),
+            Some(max) => patience.wait(call.body(max)).await.map_err(|_| late())??,
         };
+        match self.read(call, &body) {
+            Some(event) => Ok(event),
+            None => self.merge(call, &body),
+        }
+    }
+
+    /// The event as the body alone makes it. Where path or query have a say, or something is wrong,
+    /// which [`merge`](Self::merge) then tells, there is none.
+    fn read<T: DeserializeOwned>(&self, call: &Call, body: &[u8]) -> Option<T> {
+        let takes_fields = matches!(self.fields.shape(), Shape::Object | Shape::OpenObject);
+        let is_alone = self.params.is_empty() && call.query().is_empty();
+        // A list would do for serde, its items in the order of the fields.
+        let is_object = body.trim_ascii_start().starts_with(b"{");
+        if !(takes_fields && is_alone && is_object) {
+            return None;
+        }
+        serde_json::from_str(str::from_utf8(body).ok()?).ok()
+    }
+
+    fn merge<T: DeserializeOwned>(&self, call: &Call, body: &[u8]) -> Result<T, Problem> {
+        let mut object = parse(body)?;
         let mut errors = self.add_query(&mut object, call.query())?;
         for (name, text) in self.params.iter().zip(&call.params) {
             let field = self.fields.get(name).unwrap_or(Field::TEXT);

@@ -5,7 +5,7 @@ use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::http::{StatusCode, header::HeaderMap};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use callboard_actors::TraceId;
 use futures_util::StreamExt;
 
@@ -26,26 +26,38 @@ impl Call {
     }
 
     /// Reads the body, at most `max` bytes of it.
-    pub(super) async fn body(&mut self, max: usize) -> Result<BytesMut, Problem> {
+    pub(super) async fn body(&mut self, max: usize) -> Result<Bytes, Problem> {
         let headers = self.request.headers();
         let told = headers.get(CONTENT_LENGTH);
         let told = told.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         if told.is_some_and(|length| length > max) {
             return Err(too_large(max));
         }
-        let mut body = BytesMut::new();
+        // Most bodies are one chunk, which needs no copy.
+        let (mut body, mut more) = (Bytes::new(), BytesMut::new());
         // A body of unknown length is counted as it comes; so is one with a length, for nothing.
         while let Some(chunk) = self.payload.next().await {
             let chunk = chunk.map_err(|error| broken(&error))?;
-            if body.is_empty() && !chunk.is_empty() {
+            if chunk.is_empty() {
+                continue;
+            }
+            let is_first = body.is_empty() && more.is_empty();
+            if is_first {
                 check_type(headers)?;
             }
-            if chunk.len() > max - body.len() {
+            if chunk.len() > max - body.len() - more.len() {
                 return Err(too_large(max));
             }
-            body.extend_from_slice(&chunk);
+            if is_first {
+                body = chunk;
+                continue;
+            }
+            if more.is_empty() {
+                more.extend_from_slice(&std::mem::take(&mut body));
+            }
+            more.extend_from_slice(&chunk);
         }
-        Ok(body)
+        Ok(if more.is_empty() { body } else { more.freeze() })
     }
 }
 
@@ -57,13 +69,7 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
         Err(Problem::new(status, "unsupported_media_type").detail(detail))
     };
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let content_type = text(CONTENT_TYPE).unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    let subtype = essence.to_ascii_lowercase();
-    let is_json = subtype.strip_prefix("application/").is_some_and(|subtype| {
-        subtype == "json" || (subtype.len() > "+json".len() && subtype.ends_with("+json"))
-    });
-    if !is_json {
+    if !text(CONTENT_TYPE).is_some_and(is_json) {
         return unsupported("a body is application/json");
     }
     // A few compressed bytes can hold a thousand times the limit.
@@ -72,6 +78,17 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
         Some(encoding) if encoding.eq_ignore_ascii_case("identity") => Ok(()),
         Some(_) => unsupported("a body is not compressed"),
     }
+}
+
+fn is_json(content_type: &str) -> bool {
+    if content_type == "application/json" {
+        return true;
+    }
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    let subtype = essence.to_ascii_lowercase();
+    subtype.strip_prefix("application/").is_some_and(|subtype| {
+        subtype == "json" || (subtype.len() > "+json".len() && subtype.ends_with("+json"))
+    })
 }
 
 fn too_large(max: usize) -> Problem {

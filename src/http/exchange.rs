@@ -1,27 +1,31 @@
-//! The session of one HTTP exchange: a bound event enters the bus, its reply arrives at the
-//! session's own address, and the response leaves.
+//! One HTTP exchange: a bound event enters the bus, its reply arrives, at the exchange's own session
+//! where it has to be waited for, and the response leaves.
 
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
-use callboard_actors::{Bus, Event, Replies, Reply, Request, RequestError, TraceId};
+use actix_web::http::{StatusCode, header::HeaderValue};
+use callboard_actors::{Bus, Event, Replies, Reply, Request, RequestError, Requesting, TraceId};
+use futures_util::poll;
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::bind::Binder;
 use super::call::Call;
 use super::mount::{Answer, Endpoint};
+use super::patience::Patience;
 use super::problem::Problem;
 
 /// What the facts that say "there is a new one" are called; their status is 201.
 const CREATED: &str = ".created";
+
+/// The type of a reply's body.
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// How a route speaks with the bus and with its client; resolved once.
 pub(super) struct Terms {
@@ -47,7 +51,7 @@ impl Terms {
         let mut response = HttpResponse::build(status);
         Ok(match status {
             StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT => response.finish(),
-            _ => response.content_type("application/json").body(body),
+            _ => response.content_type(JSON).body(body),
         })
     }
 
@@ -65,14 +69,14 @@ impl Terms {
 }
 
 /// The endpoint of an event with a reply.
-struct Requesting<E> {
+struct RequestEndpoint<E> {
     binder: Binder,
-    terms: Arc<Terms>,
+    terms: Terms,
     event: PhantomData<fn() -> E>,
 }
 
 /// The endpoint of an event without a reply.
-struct Publishing<E> {
+struct PublishEndpoint<E> {
     binder: Binder,
     terms: Terms,
     event: PhantomData<fn() -> E>,
@@ -80,34 +84,37 @@ struct Publishing<E> {
 
 /// Answers with the reply to `E`.
 pub(super) fn requesting<E: Replies>(binder: Binder, terms: Terms) -> Box<dyn Endpoint> {
-    let (terms, event) = (Arc::new(terms), PhantomData::<fn() -> E>);
-    Box::new(Requesting { binder, terms, event })
+    let event = PhantomData::<fn() -> E>;
+    Box::new(RequestEndpoint { binder, terms, event })
 }
 
 /// Answers as soon as `E` is published.
 pub(super) fn publishing<E: Event>(binder: Binder, terms: Terms) -> Box<dyn Endpoint> {
     let event = PhantomData::<fn() -> E>;
-    Box::new(Publishing { binder, terms, event })
+    Box::new(PublishEndpoint { binder, terms, event })
 }
 
-impl<E: Replies> Endpoint for Requesting<E> {
+impl<E: Replies> Endpoint for RequestEndpoint<E> {
     fn answer(&self, mut call: Call) -> Answer<'_> {
         Box::pin(async move {
-            let deadline = Instant::now() + self.terms.timeout;
-            let event: E = self.binder.bind(&mut call, deadline).await?;
-            let left = deadline.saturating_duration_since(Instant::now());
+            let mut patience = Patience::new(self.terms.timeout);
+            let event: E = self.binder.bind(&mut call, &mut patience).await?;
             let request = self.terms.bus.request(event);
-            let request = request.trace_id(call.trace_id).timeout(left).no_wait();
-            converse(request, Arc::clone(&self.terms)).await
+            let request = request.trace_id(call.trace_id).timeout(patience.left()).no_wait();
+            match converse(request).await {
+                Some(Ok(reply)) => self.terms.success(&reply),
+                Some(Err(error)) => Err(self.terms.failure(&error)),
+                None => Err(lost()),
+            }
         })
     }
 }
 
-impl<E: Event> Endpoint for Publishing<E> {
+impl<E: Event> Endpoint for PublishEndpoint<E> {
     fn answer(&self, mut call: Call) -> Answer<'_> {
         Box::pin(async move {
-            let deadline = Instant::now() + self.terms.timeout;
-            let event: E = self.binder.bind(&mut call, deadline).await?;
+            let mut patience = Patience::new(self.terms.timeout);
+            let event: E = self.binder.bind(&mut call, &mut patience).await?;
             let publish = self.terms.bus.publish(event).trace_id(call.trace_id);
             publish.try_now()?;
             Ok(self.accepted(call.trace_id))
@@ -115,7 +122,7 @@ impl<E: Event> Endpoint for Publishing<E> {
     }
 }
 
-impl<E> Publishing<E> {
+impl<E> PublishEndpoint<E> {
     fn accepted(&self, trace_id: TraceId) -> HttpResponse {
         let status = self.terms.status.unwrap_or(StatusCode::ACCEPTED);
         let mut response = HttpResponse::build(status);
@@ -126,48 +133,51 @@ impl<E> Publishing<E> {
     }
 }
 
-/// Runs the session of one exchange to its end.
+fn lost() -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no_reply")
+        .internal("the reply was lost on its way to the session")
+}
+
+/// Waits for the reply to a request; `None` if it was lost on its way.
 ///
-/// The actor is polled here, in the task of its connection, which costs no task of its own; and
-/// when the client goes away actix-web drops this future, and the actor with it.
-async fn converse<E: Replies>(
-    request: Request<E, E::Reply>,
-    terms: Arc<Terms>,
-) -> Result<HttpResponse, Problem> {
-    let answer = Rc::new(Cell::new(None));
-    let exchange = Exchange { request: Some(request), terms, answer: Rc::clone(&answer) };
-    Context::new().into_future(exchange).await;
-    answer.take().unwrap_or_else(|| {
-        let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no_reply");
-        Err(problem.internal("the reply was lost on its way to the session"))
-    })
+/// What has to be waited for is the business of a session. Its actor is polled here, in the task of
+/// the connection, which costs no task of its own; and when the client goes away actix-web drops this
+/// future, and the actor with it.
+async fn converse<E: Replies>(request: Request<E, E::Reply>) -> Option<Outcome<E::Reply>> {
+    let mut reply = request.into_future();
+    if let Poll::Ready(outcome) = poll!(&mut reply) {
+        return Some(outcome);
+    }
+    let outcome = Rc::new(Cell::new(None));
+    let session = Session { reply: Some(reply), outcome: Rc::clone(&outcome) };
+    Context::new().into_future(session).await;
+    outcome.take()
 }
 
-/// The session: an actor that lives as long as one request and its response.
-struct Exchange<E: Replies> {
-    request: Option<Request<E, E::Reply>>,
-    terms: Arc<Terms>,
-    answer: Rc<Cell<Option<Result<HttpResponse, Problem>>>>,
+type Outcome<R> = Result<R, RequestError>;
+
+/// The session: an actor that lives as long as its client waits for the reply, which arrives at its
+/// address.
+struct Session<E: Replies> {
+    reply: Option<Requesting<E, E::Reply>>,
+    outcome: Rc<Cell<Option<Outcome<E::Reply>>>>,
 }
 
-impl<E: Replies> Actor for Exchange<E> {
+impl<E: Replies> Actor for Session<E> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Some(request) = self.request.take() {
-            request.reply_to(ctx.address().recipient());
+        if let Some(reply) = self.reply.take() {
+            reply.reply_to(ctx.address().recipient());
         }
     }
 }
 
-impl<E: Replies> Handler<Reply<E::Reply>> for Exchange<E> {
+impl<E: Replies> Handler<Reply<E::Reply>> for Session<E> {
     type Result = ();
 
-    fn handle(&mut self, Reply(outcome): Reply<E::Reply>, ctx: &mut Self::Context) {
-        self.answer.set(Some(match outcome {
-            Ok(reply) => self.terms.success(&reply),
-            Err(error) => Err(self.terms.failure(&error)),
-        }));
+    fn handle(&mut self, Reply(outcome): Reply<E::Reply>, ctx: &mut Context<Self>) {
+        self.outcome.set(Some(outcome));
         ctx.stop();
     }
 }

@@ -1,6 +1,7 @@
 //! Endpoints in an actix-web application: requests that the application gets enter, those for a
 //! known path are answered, and all others pass by untouched.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::dev::{
@@ -183,7 +184,8 @@ impl HttpServiceFactory for Mounted {
 }
 
 /// One service for all paths. Its guard asks the tree, so that other paths pass by, and no regular
-/// expression is run for any request.
+/// expression is run for any request. Each thread counts its own requests' hold on the mount: a count
+/// that all threads share would go to and fro between them.
 fn register_tree(mount: Arc<Mount>, app: &mut AppService) {
     let any_path = ResourceDef::root_prefix("");
     // For whoever asks a request for its pattern, such as a tracing middleware.
@@ -195,8 +197,9 @@ fn register_tree(mount: Arc<Mount>, app: &mut AppService) {
         let mount = Arc::clone(&mount);
         fn_guard(move |context| mount.tree.find(context.head().uri.path()).is_some())
     };
+    let mount = Rc::new(mount);
     let service = fn_service(move |request: ServiceRequest| {
-        let mount = Arc::clone(&mount);
+        let mount = Rc::clone(&mount);
         async move {
             let found = mount.tree.find(request.head().uri.path());
             let (place, captures) = found.expect("the guard has found the path in the tree");
@@ -212,9 +215,9 @@ fn register_tree(mount: Arc<Mount>, app: &mut AppService) {
 fn register_each(mount: &Arc<Mount>, app: &mut AppService) {
     for place in mount.tree.places() {
         let path = &*mount.places[place].path;
-        let mount = Arc::clone(mount);
+        let mount = Rc::new(Arc::clone(mount));
         let service = fn_service(move |request: ServiceRequest| {
-            let mount = Arc::clone(&mount);
+            let mount = Rc::clone(&mount);
             async move {
                 let place = &mount.places[place];
                 let params = decoded(place.pattern.captures(request.head().uri.path()));

@@ -1,6 +1,8 @@
 //! Ready-made routes for the people and the machines that watch an application: health, metrics,
 //! recent events, and the answer to a path that nobody knows.
 
+use std::time::Duration;
+
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, ResponseError};
@@ -8,13 +10,13 @@ use callboard_actors::{Bus, EventQuery, TraceId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::bind::Binder;
 use super::call::Call;
 use super::fields::Fields;
 use super::mount::{Answer, Endpoint, Mount};
 use super::path::Pattern;
+use super::patience::Patience;
 use super::problem::{FieldError, Problem};
 
 /// Adds what watches a runtime, for the `configure` of an actix-web `App` or of a scope:
@@ -109,8 +111,8 @@ impl Endpoint for Events {
     fn answer(&self, mut call: Call) -> Answer<'_> {
         Box::pin(async move {
             // There is no body to wait for.
-            let deadline = Instant::now();
-            let wanted: EventsWanted = self.binder.bind(&mut call, deadline).await?;
+            let mut patience = Patience::new(Duration::ZERO);
+            let wanted: EventsWanted = self.binder.bind(&mut call, &mut patience).await?;
             let mut query = EventQuery::default();
             if let Some(n) = wanted.n {
                 query = query.limit(n);

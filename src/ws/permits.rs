@@ -147,6 +147,11 @@ impl Permits {
 
 impl Call<'_> {
     fn read<E: Event>(&self) -> Result<E, BadPayload> {
+        serde_json::from_str(self.payload).or_else(|_| self.look_closer())
+    }
+
+    /// Reads once more what could not be read, to find out which field is to blame.
+    fn look_closer<E: Event>(&self) -> Result<E, BadPayload> {
         let mut reader = serde_json::Deserializer::from_str(self.payload);
         serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let path = error.path().to_string();

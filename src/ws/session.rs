@@ -1,13 +1,18 @@
 //! The actor that thinks for one client: frames and replies enter; events go to the bus, and frames
 //! to the client's [`Link`].
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use actix::prelude::*;
 use actix_http::ws::CloseCode;
 use bytestring::ByteString;
 use callboard_actors::{Bus, Identity, PublishError, TraceId};
+use futures_util::Stream;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -55,6 +60,12 @@ struct About {
     reply_event: Option<String>,
     id: Option<Id>,
     trace_id: TraceId,
+}
+
+/// What a client wants, under way.
+enum Begun {
+    Publish(Publishing),
+    Request(Answering),
 }
 
 /// One client's conversation.
@@ -115,9 +126,9 @@ impl Session {
         }
     }
 
-    fn read(&mut self, text: &str, ctx: &mut Context<Self>) -> Option<(About, Publishing)> {
+    fn read(&mut self, text: &str) -> Option<(About, Begun)> {
         match frame::read(text) {
-            Ok((Order::Event(order), id)) => return self.event(order, id, ctx),
+            Ok((Order::Event(order), id)) => return self.event(order, id),
             Ok((Order::Subscribe(names), id)) => self.subscribe(&names, id.as_ref()),
             Ok((Order::Unsubscribe(names), id)) => {
                 for name in &names {
@@ -136,12 +147,7 @@ impl Session {
     }
 
     /// Begins what the client wants; what has to be waited for comes back.
-    fn event(
-        &mut self,
-        order: EventOrder<'_>,
-        id: Option<Id>,
-        ctx: &mut Context<Self>,
-    ) -> Option<(About, Publishing)> {
+    fn event(&mut self, order: EventOrder<'_>, id: Option<Id>) -> Option<(About, Begun)> {
         let bus = &self.edge.bus;
         let about = About {
             trace_id: order.trace_id.unwrap_or_else(|| bus.new_trace_id()),
@@ -163,13 +169,13 @@ impl Session {
             }
             Some(Entrance::Request(request)) => match request(bus, call) {
                 Ok(answering) => {
-                    self.await_answer(about, answering, ctx);
-                    return None;
+                    self.in_flight += 1;
+                    return Some((about, Begun::Request(answering)));
                 }
                 Err(bad) => bad.into(),
             },
             Some(Entrance::Publish(publish)) => match publish(bus, call) {
-                Ok(publishing) => return Some((about, publishing)),
+                Ok(publishing) => return Some((about, Begun::Publish(publishing))),
                 Err(bad) => bad.into(),
             },
         };
@@ -177,8 +183,8 @@ impl Session {
         None
     }
 
-    fn await_answer(&mut self, about: About, answering: Answering, ctx: &mut Context<Self>) {
-        self.in_flight += 1;
+    /// Waits beside the session, which reads on meanwhile.
+    fn await_answer(&self, about: About, answering: Answering, ctx: &mut Context<Self>) {
         let (session, link) = (ctx.address(), Arc::clone(&self.link));
         actix_rt::spawn(async move {
             tokio::select! {
@@ -189,6 +195,28 @@ impl Session {
                 () = link.until_cut() => {}
             }
         });
+    }
+
+    fn answered(&mut self, about: &About, answer: Result<Answer, NoAnswer>) {
+        self.in_flight -= 1;
+        match answer {
+            Ok(answer) => self.tell(&Notice {
+                event_type: Some(about.reply_event.as_deref().unwrap_or(answer.name)),
+                payload: Some(answer.payload),
+                id: about.id.as_ref(),
+                trace_id: Some(about.trace_id),
+                error: None,
+            }),
+            Err(NoAnswer::Request(error)) => self.refuse_about(about, (&error).into()),
+            Err(NoAnswer::Unwritable(error)) => {
+                tracing::error!(
+                    event = about.event_type, trace_id = %about.trace_id, %error,
+                    "the reply cannot be written as JSON"
+                );
+                self.refuse_about(about, Refusal::internal("unwritable"));
+            }
+        }
+        self.end_if_quiet();
     }
 
     fn published(&self, about: &About, outcome: Result<(), PublishError>) {
@@ -269,29 +297,61 @@ impl Actor for Session {
         let heartbeat = self.edge.settings.heartbeat;
         ctx.run_interval(heartbeat, |session, _| session.link.push(Out::Ping));
         self.watch_silence(ctx);
-        let goodbye = heartbeat.min(GOODBYE_MAX);
-        let link = Arc::clone(&self.link);
-        let ending = async move { link.ending().await };
-        ctx.spawn(ending.into_actor(self).map(|(), session, _| {
-            session.is_ending = true;
-            session.end_if_quiet();
-        }));
-        // Whoever closed the link, a client that does not answer is cut.
-        let link = Arc::clone(&self.link);
-        let closing = async move { link.closing().await };
-        ctx.spawn(closing.into_actor(self).map(move |(), _, ctx| {
-            ctx.run_later(goodbye, |session, _| session.link.cut());
-        }));
-        let link = Arc::clone(&self.link);
-        let gone = async move { link.gone().await };
-        ctx.spawn(gone.into_actor(self).map(|(), _, ctx| ctx.stop()));
+        ctx.add_stream(turns(&self.link));
+    }
+}
+
+/// What becomes of a link.
+enum Turn {
+    /// The session has to come to its end.
+    Ending,
+    /// The last frame was sent.
+    Closing,
+    /// The pump is gone.
+    Gone,
+}
+
+/// All of them as one stream, because an actor asks each of its futures whenever it is woken for any
+/// of them, and these are waited for as long as it lives.
+fn turns(link: &Arc<Link>) -> impl Stream<Item = Turn> + use<> {
+    let turns = FuturesUnordered::<LocalBoxFuture<'static, Turn>>::new();
+    let [ending, closing, gone] = [(); 3].map(|()| Arc::clone(link));
+    turns.push(Box::pin(async move {
+        ending.ending().await;
+        Turn::Ending
+    }));
+    turns.push(Box::pin(async move {
+        closing.closing().await;
+        Turn::Closing
+    }));
+    turns.push(Box::pin(async move {
+        gone.gone().await;
+        Turn::Gone
+    }));
+    turns
+}
+
+impl StreamHandler<Turn> for Session {
+    fn handle(&mut self, turn: Turn, ctx: &mut Context<Self>) {
+        match turn {
+            Turn::Ending => {
+                self.is_ending = true;
+                self.end_if_quiet();
+            }
+            // Whoever closed the link, a client that does not answer is cut.
+            Turn::Closing => {
+                let goodbye = self.edge.settings.heartbeat.min(GOODBYE_MAX);
+                ctx.run_later(goodbye, |session, _| session.link.cut());
+            }
+            Turn::Gone => ctx.stop(),
+        }
     }
 }
 
 impl Handler<Heard> for Session {
     type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, heard: Heard, ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, heard: Heard, _: &mut Context<Self>) -> Self::Result {
         self.heard_at = Instant::now();
         let text = match heard {
             _ if self.link.is_closing() => None,
@@ -306,8 +366,12 @@ impl Handler<Heard> for Session {
                 None
             }
         };
-        let Some((about, publishing)) = text.and_then(|text| self.read(&text, ctx)) else {
+        let Some((about, begun)) = text.and_then(|text| self.read(&text)) else {
             return Box::pin(fut::ready(()));
+        };
+        let publishing = match begun {
+            Begun::Publish(publishing) => publishing,
+            Begun::Request(answering) => return Box::pin(Requesting(Some((about, answering)))),
         };
         self.is_publishing = true;
         Box::pin(publishing.into_actor(self).map(move |outcome, session, _| {
@@ -323,24 +387,28 @@ impl Handler<Answered> for Session {
     type Result = ();
 
     fn handle(&mut self, Answered { about, answer }: Answered, _: &mut Context<Self>) {
-        self.in_flight -= 1;
-        match answer {
-            Ok(answer) => self.tell(&Notice {
-                event_type: Some(about.reply_event.as_deref().unwrap_or(answer.name)),
-                payload: Some(answer.payload),
-                id: about.id.as_ref(),
-                trace_id: Some(about.trace_id),
-                error: None,
-            }),
-            Err(NoAnswer::Request(error)) => self.refuse_about(&about, (&error).into()),
-            Err(NoAnswer::Unwritable(error)) => {
-                tracing::error!(
-                    event = about.event_type, trace_id = %about.trace_id, %error,
-                    "the reply cannot be written as JSON"
-                );
-                self.refuse_about(&about, Refusal::internal("unwritable"));
+        self.answered(&about, answer);
+    }
+}
+
+/// The first look at a request's answer: what is there at once takes no detour.
+struct Requesting(Option<(About, Answering)>);
+
+impl ActorFuture<Session> for Requesting {
+    type Output = ();
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        session: &mut Session,
+        ctx: &mut Context<Session>,
+        task: &mut task::Context<'_>,
+    ) -> Poll<()> {
+        if let Some((about, mut answering)) = self.0.take() {
+            match answering.as_mut().poll(task) {
+                Poll::Ready(answer) => session.answered(&about, answer),
+                Poll::Pending => session.await_answer(about, answering, ctx),
             }
         }
-        self.end_if_quiet();
+        Poll::Ready(())
     }
 }

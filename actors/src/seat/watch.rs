@@ -89,8 +89,7 @@ impl Spot {
         since: tokio::time::Instant,
     ) -> Taken<'s> {
         // The clock of tests is not the machine's.
-        let since =
-            if cfg!(feature = "testing") { Instant::now() } else { since.into_std() };
+        let since = if cfg!(feature = "testing") { Instant::now() } else { since.into_std() };
         let (high, low) = trace_id.0.as_u64_pair();
         self.input.store(input, Relaxed);
         self.trace_id[0].store(high, Relaxed);

@@ -112,14 +112,10 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
     }
 
     /// Waits for what comes of a call, within its time.
-    pub(crate) async fn finish(
-        &self,
-        parcel: &Parcel,
-        call: Call<A>,
-    ) -> HandlerResult<Outbox> {
+    pub(crate) async fn finish(&self, parcel: &Parcel, call: Call<A>) -> HandlerResult<Outbox> {
         let Call { turn, life, sending, watched, attempt } = call;
-        let work = sending
-            .map(|result| result.map_err(|error| self.judge(parcel, &life, attempt, error)));
+        let work =
+            sending.map(|result| result.map_err(|error| self.judge(parcel, &life, attempt, error)));
         let result = self.in_its_time(parcel, &life, pin!(work)).await;
         self.leave(turn, watched, result)
     }

@@ -121,10 +121,7 @@ impl<A: Actor<Context = Context<A>>> Feed<A> {
     }
 }
 
-async fn call<H: EventHandler>(
-    resident: Resident,
-    ctx: EventContext,
-) -> Result<Outbox, SendError> {
+async fn call<H: EventHandler>(resident: Resident, ctx: EventContext) -> Result<Outbox, SendError> {
     // The router has checked the type under this name, and a handler's host knows its type.
     let handler = resident.downcast_ref::<H>().ok_or(SendError::Lost)?;
     let event = H::Input::of(ctx.envelope()).ok_or(SendError::Lost)?;

@@ -291,6 +291,25 @@ async fn wrong_and_missing_fields_of_a_body_are_named_by_their_path() {
 }
 
 #[actix_web::test]
+async fn of_a_field_that_a_body_has_twice_the_last_counts() {
+    let server = server().await;
+    for (path, tail) in [("/strict", ""), ("/strict?more=1", ""), ("/strict", ",\"more\":[{}]")] {
+        let body = format!(" {{\"id\":1,\"name\":\"a\",\"id\":2{tail}}} ");
+        let answer = server.post_text(path, "application/json", body).await;
+        assert_eq!(answer.ok(200)["form"], json!({ "id": 2, "name": "a" }), "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn a_list_is_no_event_though_its_items_would_fit() {
+    let server = server().await;
+    for path in ["/strict", "/strict?more=1"] {
+        let wrong = server.post(path, &json!([1, "a"])).await.wrong_field();
+        assert_eq!(wrong, (String::new(), "expected an object".to_owned()), "{path}");
+    }
+}
+
+#[actix_web::test]
 async fn an_event_without_fields_needs_no_object() {
     let server = server().await;
     for path in ["/ping", "/ping?any=thing"] {
