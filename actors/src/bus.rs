@@ -135,9 +135,7 @@ impl Bus {
     /// A handle to one handler, by its name `domain.Handler`; `None` when there is none of that
     /// name.
     pub fn handler(&self, name: &str) -> Option<HandlerHandle> {
-        let table = self.router().table();
-        let seat = table.seats().iter().find(|seat| *seat.handler == *name)?;
-        Some(HandlerHandle::new(Arc::clone(seat)))
+        Some(HandlerHandle::new(self.router().table().seat(name)?))
     }
 
     /// The counters of the runtime and of each handler.

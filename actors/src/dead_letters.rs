@@ -240,8 +240,7 @@ impl DeadLetters {
 
     /// The key that a letter parks, if its handler wants that.
     fn parking_key<'l>(&self, letter: &'l DeadLetter) -> Option<&'l str> {
-        let table = self.router.table();
-        let seat = table.seats().iter().find(|seat| *seat.handler == *letter.handler)?;
+        let seat = self.router.table().seat(&letter.handler)?;
         letter.envelope.key().filter(|_| seat.rules.parks_key)
     }
 

@@ -122,7 +122,7 @@ impl Serialize for TraceId {
 }
 
 /// An event type as the runtime knows it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EventType {
     pub(crate) name: &'static str,
     pub(crate) type_id: TypeId,

@@ -1,18 +1,19 @@
 //! One actor of a handler, kept alive: built by the factory, watched for its end, built again.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
+use std::task::{Context as TaskContext, Poll, Waker};
 
 use actix::dev::ContextFut;
 use actix::{Actor, Addr, AsyncContext, Context};
 use actix_rt::ArbiterHandle;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep;
 
 use crate::error::panic_text;
@@ -33,33 +34,48 @@ pub(crate) struct Life<A: Actor> {
 /// How a life is to end, and how it ended.
 #[derive(Default)]
 struct Fate {
-    order: Mutex<Option<End>>,
+    order: Mutex<Order>,
     /// Whether there is an order or an end.
     is_ending: AtomicBool,
-    ordered: Notify,
     /// Wakes the deliveries in work when the order is a recall.
     recalled: Notify,
     end: OnceLock<End>,
     /// Whether a delivery has logged the panic that ended it.
-    is_logged: Arc<AtomicBool>,
+    is_logged: OnceLock<Arc<AtomicBool>>,
+}
+
+#[derive(Default)]
+struct Order {
+    end: Option<End>,
+    /// Who carries it out.
+    waker: Option<Waker>,
 }
 
 impl Fate {
     /// Orders the end; the first order counts.
     fn decree(&self, end: End) {
-        self.order.lock().get_or_insert(end);
+        let mut order = self.order.lock();
+        order.end.get_or_insert(end);
+        let waker = order.waker.take();
+        drop(order);
         self.is_ending.store(true, Release);
-        self.ordered.notify_one();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
         self.recalled.notify_waiters();
     }
 
-    async fn decreed(&self) -> End {
-        loop {
-            if let Some(end) = self.order.lock().clone() {
-                return end;
-            }
-            self.ordered.notified().await;
+    fn poll_decreed(&self, cx: &TaskContext<'_>) -> Poll<End> {
+        let mut order = self.order.lock();
+        if let Some(end) = &order.end {
+            return Poll::Ready(end.clone());
         }
+        order.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn is_logged(&self) -> &Arc<AtomicBool> {
+        self.is_logged.get_or_init(Arc::default)
     }
 }
 
@@ -73,7 +89,7 @@ impl<A: Actor> Life<A> {
     pub(crate) async fn recalled(&self) {
         loop {
             let recalled = self.fate.recalled.notified();
-            if matches!(*self.fate.order.lock(), Some(End::Recalled)) {
+            if matches!(self.fate.order.lock().end, Some(End::Recalled)) {
                 return;
             }
             recalled.await;
@@ -82,7 +98,7 @@ impl<A: Actor> Life<A> {
 
     /// Whether the panic that ends this life is yet to be logged; it is then the caller's to log.
     pub(crate) fn claim_log(&self) -> bool {
-        !self.fate.is_logged.swap(true, Relaxed)
+        !self.fate.is_logged().swap(true, Relaxed)
     }
 
     fn is_ending(&self) -> bool {
@@ -96,7 +112,7 @@ impl<A: Actor> Life<A> {
 }
 
 /// What a delivery sees of an instance.
-pub(crate) enum State<A: Actor> {
+enum State<A: Actor> {
     /// Being built, or waiting for its restart.
     Starting,
     Alive(Arc<Life<A>>),
@@ -104,25 +120,28 @@ pub(crate) enum State<A: Actor> {
     Gone,
 }
 
-impl<A: Actor> Clone for State<A> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Starting => Self::Starting,
-            Self::Alive(life) => Self::Alive(Arc::clone(life)),
-            Self::Gone => Self::Gone,
-        }
+/// Where deliveries look for the actor.
+struct Stage<A: Actor> {
+    state: Mutex<State<A>>,
+    changed: Notify,
+}
+
+impl<A: Actor> Stage<A> {
+    fn set(&self, state: State<A>) {
+        // What was there is dropped when the lock is free again.
+        let _before = std::mem::replace(&mut *self.state.lock(), state);
+        self.changed.notify_waiters();
     }
 }
 
 /// One actor of a handler, through all its lives.
 pub(crate) struct Instance<A: Actor> {
-    state: watch::Sender<State<A>>,
+    stage: Arc<Stage<A>>,
     /// That of the current life, also while its actor is only being built.
     fate: RefCell<Arc<Fate>>,
     is_retired: Cell<bool>,
-    retired: Notify,
-    /// Ends the pause before a restart.
-    recalled: Notify,
+    /// Told when an actor that has ended is retired or recalled.
+    called: Notify,
     /// The thread on which the actor lives; `None` for that of its host.
     thread: Option<ArbiterHandle>,
     /// That of the current life of a short-form handler on the host's thread.
@@ -131,15 +150,20 @@ pub(crate) struct Instance<A: Actor> {
 
 impl<A: Actor<Context = Context<A>>> Instance<A> {
     pub(crate) fn new(thread: Option<ArbiterHandle>) -> Self {
-        let (state, fate) = (watch::Sender::new(State::Starting), RefCell::default());
-        let (retired, recalled) = (Notify::new(), Notify::new());
-        let (is_retired, resident) = (Cell::new(false), RefCell::default());
-        Self { state, fate, is_retired, retired, recalled, thread, resident }
+        let (state, changed) = (Mutex::new(State::Starting), Notify::new());
+        Self {
+            stage: Arc::new(Stage { state, changed }),
+            fate: RefCell::default(),
+            is_retired: Cell::new(false),
+            called: Notify::new(),
+            thread,
+            resident: RefCell::default(),
+        }
     }
 
     /// The current life, if there is one that is not about to end.
     pub(crate) fn life_now(&self) -> Option<Arc<Life<A>>> {
-        match &*self.state.borrow() {
+        match &*self.stage.state.lock() {
             State::Alive(life) if !life.is_ending() => Some(Arc::clone(life)),
             _ => None,
         }
@@ -147,15 +171,14 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
 
     /// The current life; waits through restarts. `None` when the instance is gone.
     pub(crate) async fn life(&self) -> Option<Arc<Life<A>>> {
-        let mut state = self.state.subscribe();
         loop {
-            match &*state.borrow_and_update() {
+            let changed = self.stage.changed.notified();
+            match &*self.stage.state.lock() {
                 State::Alive(life) if !life.is_ending() => return Some(Arc::clone(life)),
                 State::Gone => return None,
                 State::Alive(_) | State::Starting => {}
             }
-            // The sender lives in `self`.
-            state.changed().await.ok()?;
+            changed.await;
         }
     }
 
@@ -167,13 +190,13 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
     /// Stops the actor for good.
     pub(crate) fn retire(&self) {
         self.is_retired.set(true);
-        self.retired.notify_one();
+        self.called.notify_waiters();
         self.fate.borrow().decree(End::Retired);
     }
 
     /// Ends the actor, or its pause before a restart; the supervisor then says when it is rebuilt.
     pub(crate) fn recall(&self) {
-        self.recalled.notify_waiters();
+        self.called.notify_waiters();
         self.fate.borrow().decree(End::Recalled);
     }
 
@@ -197,77 +220,117 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
     ) -> HandlerStatus {
         let mut started = None;
         let status = loop {
-            let end = self.live(factory, resident, seat, started.take()).await;
+            let fate = self.begin();
+            let birth = Birth { fate, started: started.take() };
+            // What is seldom needed is boxed: most actors live long, and many of them idle.
+            let end = if let Some(thread) = &self.thread {
+                Box::pin(self.live_there(thread, factory, seat, birth)).await
+            } else {
+                self.live_here(factory, resident, seat, birth).await
+            };
             self.resident.replace(None);
-            self.state.send_replace(State::Starting);
+            self.stage.set(State::Starting);
             if end == End::Retired {
                 break HandlerStatus::Ended;
             }
-            seat.mark_restarting();
-            let is_logged = Arc::clone(&self.fate.borrow().is_logged);
-            let report = Ended { seat: Arc::clone(seat), end, is_logged };
-            tokio::select! {
-                () = self.retired.notified() => break HandlerStatus::Ended,
-                answer = self.rest(report, supervisor) => match answer {
-                    Answer { verdict: Verdict::GiveUp(status), .. } => break status,
-                    answer => started = answer.started,
-                }
+            match Box::pin(self.rest(end, seat, supervisor)).await {
+                Ok(answered) => started = answered,
+                Err(status) => break status,
             }
         };
-        self.state.send_replace(State::Gone);
+        self.stage.set(State::Gone);
         status
     }
 
-    /// Reports the end and waits until the actor may be built again.
-    async fn rest(&self, mut report: Ended, supervisor: &Addr<Supervisor>) -> Answer {
+    /// Reports the end and waits until the actor may be built again; says whom to tell then, or in
+    /// which state the handler is left.
+    async fn rest(
+        &self,
+        end: End,
+        seat: &Arc<Seat>,
+        supervisor: &Addr<Supervisor>,
+    ) -> Result<Option<oneshot::Sender<()>>, HandlerStatus> {
+        seat.mark_restarting();
+        let is_logged = Arc::clone(self.fate.borrow().is_logged());
+        let mut report = Ended { seat: Arc::clone(seat), end, is_logged };
         loop {
-            let answer = supervisor.send(report.clone()).await;
-            let answer = answer.unwrap_or_else(|_| Answer::of_nobody());
-            match answer.verdict {
-                Verdict::RestartAfter(delay) if !delay.is_zero() => tokio::select! {
-                    () = self.recalled.notified() => report.end = End::Recalled,
-                    () = sleep(delay) => return answer,
-                },
-                _ => return answer,
+            let answer = tokio::select! {
+                biased;
+                () = self.retired() => return Err(HandlerStatus::Ended),
+                answer = supervisor.send(report.clone()) => answer,
+            };
+            let Answer { verdict, started } = answer.unwrap_or_else(|_| Answer::of_nobody());
+            let delay = match verdict {
+                Verdict::GiveUp(status) => return Err(status),
+                Verdict::RestartAfter(delay) => delay,
+            };
+            if delay.is_zero() {
+                return Ok(started);
+            }
+            tokio::select! {
+                biased;
+                () = self.called.notified() => report.end = End::Recalled,
+                () = sleep(delay) => return Ok(started),
             }
         }
     }
 
-    /// One life, on the thread where it belongs.
-    async fn live(
-        &self,
-        factory: &Factory<A>,
-        resident: Option<fn(&A) -> Resident>,
-        seat: &Arc<Seat>,
-        started: Option<oneshot::Sender<()>>,
-    ) -> End {
+    async fn retired(&self) {
+        loop {
+            let called = self.called.notified();
+            if self.is_retired.get() {
+                return;
+            }
+            called.await;
+        }
+    }
+
+    /// A new life, of an actor that is yet to be built.
+    fn begin(&self) -> Arc<Fate> {
         let fate = Arc::new(Fate::default());
         if self.is_retired.get() {
             fate.decree(End::Retired);
         }
         self.fate.replace(Arc::clone(&fate));
-        let born = {
-            let (state, fate, seat) = (self.state.clone(), Arc::clone(&fate), Arc::clone(seat));
-            move |addr| {
-                seat.mark_up();
-                state.send_replace(State::Alive(Arc::new(Life { addr, fate })));
-                if let Some(started) = started {
-                    // A supervisor that is gone need not know.
-                    let _ = started.send(());
-                }
-            }
+        fate
+    }
+
+    /// One life on the thread of the host.
+    async fn live_here(
+        &self,
+        factory: &Factory<A>,
+        resident: Option<fn(&A) -> Resident>,
+        seat: &Arc<Seat>,
+        mut birth: Birth,
+    ) -> End {
+        let settle = |actor: &A| {
+            self.resident.replace(resident.map(|resident| resident(actor)));
         };
-        let (factory, handler) = (Arc::clone(factory), Arc::clone(&seat.handler));
-        let Some(thread) = &self.thread else {
-            let settle = |actor: &A| {
-                self.resident.replace(resident.map(|resident| resident(actor)));
-            };
-            return live_here(factory, &handler, fate, settle, born).await;
-        };
+        let mut life = pin!(None);
+        match build(factory, life.as_mut(), settle) {
+            Ok(addr) => poll_life(life, addr, seat, &mut birth, &self.stage).await,
+            Err(end) => end,
+        }
+    }
+
+    /// One life on a thread of its own.
+    async fn live_there(
+        &self,
+        thread: &ArbiterHandle,
+        factory: &Factory<A>,
+        seat: &Arc<Seat>,
+        mut birth: Birth,
+    ) -> End {
         let (ended, has_ended) = oneshot::channel();
+        let (factory, seat) = (Arc::clone(factory), Arc::clone(seat));
+        let stage = Arc::clone(&self.stage);
         thread.spawn_fn(move || {
             actix_rt::spawn(async move {
-                let end = live_here(factory, &handler, fate, |_| {}, born).await;
+                let mut life = pin!(None);
+                let end = match build(&factory, life.as_mut(), |_| {}) {
+                    Ok(addr) => poll_life(life, addr, &seat, &mut birth, &stage).await,
+                    Err(end) => end,
+                };
                 // The host is gone when the runtime has stopped.
                 let _ = ended.send(end);
             });
@@ -276,58 +339,72 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
     }
 }
 
-/// Builds the actor and polls it to its end, whatever ends it. It is `born` when it has started.
-///
-/// actix's own supervisor does not survive a panic: it unwinds through it. So the actor's future is
-/// polled here, under `catch_unwind`.
-async fn live_here<A: Actor<Context = Context<A>>>(
-    factory: Factory<A>,
-    handler: &str,
+/// The beginning of a life.
+struct Birth {
     fate: Arc<Fate>,
+    /// Whom to tell when the actor has started.
+    started: Option<oneshot::Sender<()>>,
+}
+
+/// An actor in its context; it stays in one place, which each life has once.
+type Body<'l, A> = Pin<&'l mut Option<ContextFut<A, Context<A>>>>;
+
+/// Builds the actor; `settle` sees it before it moves.
+fn build<A: Actor<Context = Context<A>>>(
+    factory: &Factory<A>,
+    mut life: Body<'_, A>,
     settle: impl FnOnce(&A),
-    born: impl FnOnce(Addr<A>),
-) -> End {
+) -> Result<Addr<A>, End> {
     let build = AssertUnwindSafe(|| (factory.lock())());
-    let actor = match catch_unwind(build) {
-        Ok(actor) => actor,
-        Err(panic) => return End::Panicked(panic_text(&*panic)),
-    };
+    let actor = catch_unwind(build).map_err(|panic| End::Panicked(panic_text(&*panic)))?;
     settle(&actor);
     let context = Context::new();
     let addr = context.address();
-    let mut life = Box::pin(context.into_future(actor));
-    // A condemned actor first takes what is in its mailbox: those deliveries did nothing wrong.
-    let end = tokio::select! {
-        biased;
-        end = poll_caught(life.as_mut(), || born(addr)) => end,
-        end = fate.decreed() => end,
-    };
+    life.set(Some(context.into_future(actor)));
+    Ok(addr)
+}
+
+/// Polls an actor to its end, whatever ends it.
+///
+/// actix's own supervisor does not survive a panic: it unwinds through it. So the actor's future is
+/// polled here, under `catch_unwind`.
+async fn poll_life<A: Actor<Context = Context<A>>>(
+    mut life: Body<'_, A>,
+    addr: Addr<A>,
+    seat: &Arc<Seat>,
+    birth: &mut Birth,
+    stage: &Arc<Stage<A>>,
+) -> End {
+    let mut addr = Some(addr);
+    let end = poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            life.as_mut().as_pin_mut().map_or(Poll::Ready(()), |life| life.poll(cx))
+        }));
+        match polled {
+            Ok(Poll::Pending) => {}
+            Ok(Poll::Ready(())) => return Poll::Ready(End::Stopped),
+            Err(panic) => return Poll::Ready(End::Panicked(panic_text(&*panic))),
+        }
+        // The first poll ran the actor's `started`.
+        if let Some(addr) = addr.take() {
+            seat.mark_up();
+            stage.set(State::Alive(Arc::new(Life { addr, fate: Arc::clone(&birth.fate) })));
+            if let Some(started) = birth.started.take() {
+                // A supervisor that is gone need not know.
+                let _ = started.send(());
+            }
+        }
+        // A condemned actor first takes what is in its mailbox: those deliveries did nothing wrong.
+        birth.fate.poll_decreed(cx)
+    })
+    .await;
     // Before the mailbox goes, so that whoever loses a message finds the reason.
-    let end = fate.end.get_or_init(|| end).clone();
-    fate.is_ending.store(true, Release);
+    let end = birth.fate.end.get_or_init(|| end).clone();
+    birth.fate.is_ending.store(true, Release);
     // Runs the actor's `stopping` and `stopped`, which may panic too.
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(life))) {
-        let panic = panic_text(&*panic);
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| life.set(None))) {
+        let (handler, panic) = (&*seat.handler, panic_text(&*panic));
         tracing::error!(handler, panic, "an actor panicked while it stopped");
     }
     end
-}
-
-async fn poll_caught<A: Actor<Context = Context<A>>>(
-    mut life: Pin<&mut ContextFut<A, Context<A>>>,
-    born: impl FnOnce(),
-) -> End {
-    let mut born = Some(born);
-    std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| life.as_mut().poll(cx))) {
-        Ok(Poll::Pending) => {
-            // The first poll ran the actor's `started`.
-            if let Some(born) = born.take() {
-                born();
-            }
-            Poll::Pending
-        }
-        Ok(Poll::Ready(())) => Poll::Ready(End::Stopped),
-        Err(panic) => Poll::Ready(End::Panicked(panic_text(&*panic))),
-    })
-    .await
 }

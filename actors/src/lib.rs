@@ -9,6 +9,7 @@
 mod event;
 pub use event::{BadTraceId, EVENT_NAME_MAX, Event, EventId, Replies, TraceId};
 mod pattern;
+mod wiring;
 mod clock;
 pub use clock::{millis, secs};
 mod error;

@@ -1,23 +1,26 @@
 //! The actor that owns the routing table: it seats handlers, unseats them, and publishes each new
 //! table as an immutable snapshot.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use actix::{Actor, Addr, Context, Handler, Message, MessageResult, ResponseFuture};
 
 use crate::domain::Domain;
-use crate::graph::{DomainNode, Graph, Node, Unheard};
+use crate::graph::{DomainNode, Graph, Index, Newcomers, Node, Outside, Unheard};
 use crate::phase::Phase;
-use crate::policy::Policy;
+use crate::policy::{Policy, Rules};
 use crate::router::Router;
 use crate::seat::{Seat, SeatPlan};
 use crate::start_error::{StartError, StartFault};
-use crate::subscriber::HireWith;
-use crate::supervisor::{
-    Escalation, OnDown, Regime, StartChild, StopAll, StopChild, Strategy, Supervisor,
-};
-use crate::table::Table;
+use crate::subscriber::{HandlerSpec, HireWith};
+use crate::supervisor::{OnDown, Regime, StartChild, StopAll, StopChild, Supervisor};
+use crate::wiring::Wiring;
+
+mod names;
+use names::Names;
+mod shelf;
+use shelf::Shelf;
 
 /// Seats the handlers of some domains, all or none.
 pub(crate) struct Mount {
@@ -57,129 +60,142 @@ impl Message for GetGraph {
 /// A domain at work.
 #[derive(Clone)]
 struct Troupe {
-    name: Arc<str>,
+    node: DomainNode,
     policy: Policy,
     supervisor: Addr<Supervisor>,
 }
 
 /// What would be if some domains were mounted.
+#[derive(Default)]
 struct Plan {
-    graph: Graph,
-    /// The handlers that are new in the graph.
+    /// The handlers that are new.
+    nodes: Vec<Node>,
     hires: Vec<HireWith>,
     /// All domains, those without handlers too, with their policies.
-    domains: Vec<(String, Policy, Strategy, Escalation)>,
+    domains: Vec<(DomainNode, Policy)>,
     faults: Vec<StartFault>,
+    /// The names of the new handlers.
+    names: HashSet<Arc<str>>,
 }
 
 pub(crate) struct Registry {
     router: Arc<Router>,
-    graph: Graph,
-    seats: Vec<Arc<Seat>>,
+    index: Index,
     domains: Vec<Troupe>,
+    /// The places of the domains by name.
+    places: HashMap<Arc<str>, usize>,
     /// What every domain's policy leaves open.
     policy: Policy,
     on_down: OnDown,
+    names: Names,
+    policies: Shelf<Policy>,
+    rules: Shelf<(Arc<Policy>, Arc<Rules>)>,
+    wirings: Shelf<Wiring>,
     next_id: u64,
+    has_started: bool,
 }
 
 impl Registry {
-    /// `graph` holds what is known of the outside, and no handlers yet.
-    pub(crate) fn new(router: Arc<Router>, graph: Graph, policy: Policy, on_down: OnDown) -> Self {
-        let (seats, domains) = (Vec::new(), Vec::new());
-        Self { router, graph, seats, domains, policy, on_down, next_id: 1 }
+    pub(crate) fn new(
+        router: Arc<Router>,
+        outside: Outside,
+        policy: Policy,
+        on_down: OnDown,
+    ) -> Self {
+        Self {
+            router,
+            index: Index::new(outside),
+            domains: Vec::new(),
+            places: HashMap::new(),
+            policy,
+            on_down,
+            names: Names::default(),
+            policies: Shelf::default(),
+            rules: Shelf::default(),
+            wirings: Shelf::default(),
+            next_id: 1,
+            has_started: false,
+        }
     }
 
     fn known(&self, domain: &str) -> Option<&Troupe> {
-        self.domains.iter().find(|troupe| *troupe.name == *domain)
+        self.domains.get(*self.places.get(domain)?)
     }
 
     /// The domain at work, with a supervisor that is started when it is needed first.
-    fn troupe(
-        &mut self,
-        domain: &str,
-        policy: Policy,
-        strategy: Strategy,
-        escalation: Escalation,
-    ) -> Troupe {
-        if let Some(known) = self.known(domain) {
+    fn troupe(&mut self, node: DomainNode, policy: Policy) -> Troupe {
+        if let Some(known) = self.known(&node.name) {
             return known.clone();
         }
-        let (name, on_down) = (Arc::<str>::from(domain), self.on_down.clone());
+        let (name, on_down) = (Arc::clone(&node.name), self.on_down.clone());
+        let DomainNode { strategy, escalation, .. } = node;
         let regime = Regime { domain: Arc::clone(&name), strategy, escalation, on_down };
-        let new = Troupe { name, policy, supervisor: Supervisor::new(regime).start() };
+        let new = Troupe { node, policy, supervisor: Supervisor::new(regime).start() };
+        self.places.insert(name, self.domains.len());
         self.domains.push(new.clone());
         new
     }
 
-    /// The graph as it would be with these domains, and the policies merged.
-    fn plan(&self, domains: Vec<Domain>) -> Plan {
-        let mut plan = Plan {
-            graph: self.graph.clone(),
-            hires: Vec::new(),
-            domains: Vec::new(),
-            faults: Vec::new(),
-        };
+    /// What these domains would bring, with the policies merged.
+    fn plan(&mut self, domains: Vec<Domain>) -> Plan {
+        let mut plan = Plan::default();
         for domain in domains {
-            if let Some(reason) = domain.policy.fault() {
-                let owner = format!("domain `{}`", domain.name);
+            let Domain { name, policy, strategy, escalation, handlers, .. } = domain;
+            for reason in [policy.fault(), escalation.fault()].into_iter().flatten() {
+                let owner = format!("domain `{name}`");
                 plan.faults.push(StartFault::BadPolicy { owner, reason });
-            }
-            let Domain { strategy, escalation, .. } = domain;
-            if let Some(reason) = escalation.fault() {
-                let owner = format!("domain `{}`", domain.name);
-                plan.faults.push(StartFault::BadPolicy { owner, reason });
-            }
-            if plan.graph.domains.iter().all(|known| known.name != domain.name) {
-                let name = domain.name.clone();
-                plan.graph.domains.push(DomainNode { name, strategy, escalation });
             }
             // A handler that comes later lives by the policy of its domain.
-            let known = self.known(&domain.name).map(|troupe| troupe.policy.clone());
-            let policy = known.unwrap_or(domain.policy);
-            for spec in domain.handlers {
-                let own_fault = spec.policy.fault();
-                let scopes = [&policy, &self.policy, &spec.form, &Policy::built_in()];
-                let name = unique_name(&plan.graph, &domain.name, &spec.name);
-                // Those of wider scopes are not the handler's.
-                plan.faults.extend(own_fault.map(|reason| {
-                    let owner = name.clone();
-                    StartFault::BadPolicy { owner, reason }
-                }));
-                plan.graph.handlers.push(Node {
-                    name,
-                    domain: domain.name.clone(),
-                    inputs: spec.inputs,
-                    patterns: spec.patterns,
-                    outputs: spec.outputs,
-                    error_facts: spec.error_facts,
-                    policy: scopes.into_iter().fold(spec.policy, Policy::or),
-                });
-                plan.hires.push(spec.hire);
+            let known = self.known(&name).map(|known| (known.node.clone(), known.policy.clone()));
+            let new = || (DomainNode { name: name.as_str().into(), strategy, escalation }, policy);
+            let (node, policy) = known.unwrap_or_else(new);
+            for spec in handlers {
+                self.plan_handler(spec, &node.name, &policy, &mut plan);
             }
-            plan.domains.push((domain.name, policy, strategy, escalation));
+            plan.domains.push((node, policy));
         }
         plan
     }
 
-    fn seat(&mut self, node: &Node, domain: &Arc<str>) -> Arc<Seat> {
-        let id = self.next_id;
-        self.next_id += 1;
-        let seat = Arc::new(Seat::new(SeatPlan {
-            id,
-            handler: node.name.as_str().into(),
-            domain: Arc::clone(domain),
-            inputs: node.inputs.clone(),
-            patterns: node.patterns.clone(),
-            outputs: node.outputs.clone(),
-            policy: node.policy.clone(),
+    fn plan_handler(
+        &mut self,
+        spec: HandlerSpec,
+        domain: &Arc<str>,
+        wider: &Policy,
+        plan: &mut Plan,
+    ) {
+        let own_fault = spec.policy.fault();
+        let scopes = [wider, &self.policy, &spec.form, &Policy::built_in()];
+        let policy = scopes.into_iter().fold(spec.policy, Policy::or);
+        let table = self.router.table();
+        let is_taken = |name: &str| plan.names.contains(name) || table.seat(name).is_some();
+        let name = self.names.claim(format!("{domain}.{}", spec.name), is_taken);
+        // Those of wider scopes are not the handler's.
+        plan.faults.extend(own_fault.map(|reason| {
+            let owner = name.clone();
+            StartFault::BadPolicy { owner, reason }
         }));
-        self.seats.push(Arc::clone(&seat));
-        seat
+        let name = Arc::<str>::from(name);
+        plan.names.insert(Arc::clone(&name));
+        plan.nodes.push(Node {
+            name,
+            domain: Arc::clone(domain),
+            wiring: self.wirings.share(spec.wiring, Wiring::eq),
+            policy: self.policies.share(policy, Policy::is_same),
+        });
+        plan.hires.push(spec.hire);
     }
 
-    fn publish_table(&self) {
-        self.router.set_table(Table::new(self.seats.clone()));
+    fn seat(&mut self, node: Node) -> Arc<Seat> {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.index.add(id, &node);
+        let Node { name, domain, wiring, policy } = node;
+        let rules = Arc::new(policy.rules());
+        let settled = (Arc::clone(&policy), rules);
+        let settled = self.rules.share(settled, |a, b| Arc::ptr_eq(&a.0, &b.0));
+        let rules = Arc::clone(&settled.1);
+        Arc::new(Seat::new(SeatPlan { id, handler: name, domain, wiring, policy, rules }))
     }
 }
 
@@ -192,33 +208,36 @@ impl Handler<Mount> for Registry {
 
     fn handle(&mut self, mount: Mount, _: &mut Context<Self>) -> Self::Result {
         let Mount { domains, unheard, dry_run } = mount;
-        let Plan { graph, hires, domains, mut faults } = self.plan(domains);
-        faults.extend(graph.faults(unheard));
+        let Plan { nodes, hires, domains, mut faults, names } = self.plan(domains);
+        let is_start = !self.has_started;
+        faults.extend(Newcomers { nodes: &nodes, is_start, unheard }.faults(&self.index));
         if self.router.phase.get() != Phase::Running {
             faults.push(StartFault::Shutdown);
         }
         if dry_run || !faults.is_empty() {
+            for name in &names {
+                self.names.release(name);
+            }
             return Box::pin(async { Err(StartError { faults }) });
         }
+        self.has_started = true;
 
         // Also those without handlers: a handler that comes later lives by their policy.
-        let troupes: HashMap<_, _> = domains
-            .into_iter()
-            .map(|(name, policy, strategy, escalation)| {
-                let troupe = self.troupe(&name, policy, strategy, escalation);
-                (name, troupe)
-            })
-            .collect();
-        let mut seats = Vec::new();
-        let mut starts = Vec::new();
-        for (node, hire) in graph.handlers[self.graph.handlers.len()..].iter().zip(hires) {
-            let troupe = troupes[&node.domain].clone();
-            let seat = self.seat(node, &troupe.name);
-            starts.push((troupe.supervisor, hire(Arc::clone(&self.router), Arc::clone(&seat))));
+        let troupes = domains.into_iter().map(|(node, policy)| {
+            let troupe = self.troupe(node, policy);
+            (troupe.node.name, troupe.supervisor)
+        });
+        let troupes: HashMap<_, _> = troupes.collect();
+        let mut table = self.router.table().successor();
+        let (mut seats, mut starts) = (Vec::new(), Vec::new());
+        for (node, hire) in nodes.into_iter().zip(hires) {
+            let supervisor = troupes[&node.domain].clone();
+            let seat = self.seat(node);
+            table.add(&seat);
+            starts.push((supervisor, hire(Arc::clone(&self.router), Arc::clone(&seat))));
             seats.push(seat);
         }
-        self.graph = graph;
-        self.publish_table();
+        self.router.set_table(table);
         Box::pin(async move {
             for (supervisor, hire) in starts {
                 let started = supervisor.send(StartChild(hire)).await;
@@ -233,12 +252,14 @@ impl Handler<Unmount> for Registry {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, Unmount { seat_id }: Unmount, _: &mut Context<Self>) -> Self::Result {
-        let Some(place) = self.seats.iter().position(|seat| seat.id == seat_id) else {
+        let Some(seat) = self.router.table().numbered(seat_id) else {
             return Box::pin(async {});
         };
-        let seat = self.seats.remove(place);
-        self.graph.handlers.retain(|node| *node.name != *seat.handler);
-        self.publish_table();
+        self.index.remove(seat_id, &Node::of(&seat));
+        self.names.release(&seat.handler);
+        let mut table = self.router.table().successor();
+        table.remove(&seat);
+        self.router.set_table(table);
         seat.queue.close();
         // Paused, it would never be done with what waits.
         seat.set_paused(false);
@@ -270,15 +291,9 @@ impl Handler<GetGraph> for Registry {
     type Result = MessageResult<GetGraph>;
 
     fn handle(&mut self, _: GetGraph, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.graph.clone())
+        let domains = self.domains.iter().map(|troupe| troupe.node.clone()).collect();
+        let table = self.router.table();
+        let handlers = table.seats().iter().map(|seat| Node::of(seat)).collect();
+        MessageResult(Graph { domains, handlers, outside: self.index.outside.clone() })
     }
-}
-
-/// A name that no other handler has, so that two of one type do not share their metrics.
-fn unique_name(graph: &Graph, domain: &str, name: &str) -> String {
-    let plain = format!("{domain}.{name}");
-    let taken = |name: &str| graph.handlers.iter().any(|node| node.name == name);
-    let numbered = (2..).map(|n| format!("{plain}#{n}"));
-    // The names are endless.
-    std::iter::once(plain.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or(plain)
 }

@@ -323,8 +323,7 @@ impl RuntimeBuilder {
         }
         let schedules_max = limits.schedules_max;
         let router = Arc::new(Router::new(limits, Clock::new(seed, wall), observer, dead));
-        let graph = Graph { outside, ..Graph::default() };
-        let registry = Registry::new(Arc::clone(&router), graph, policy, on_down).start();
+        let registry = Registry::new(Arc::clone(&router), outside, policy, on_down).start();
         let refused = !faults.is_empty();
         let mounted = registry.send(Mount { domains, unheard, dry_run: refused }).await;
         if let Err(error) = mounted.map_err(|_| StartError::shutdown())? {

@@ -11,15 +11,14 @@ use tokio::time::Instant;
 use crate::chain::Parcel;
 use crate::envelope::Envelope;
 use crate::error::panic_text;
-use crate::event::EventType;
 use crate::layer::breaker::{Circuit, CircuitState, WhenOpen};
 use crate::layer::dedupe::Seen;
 use crate::layer::limiter::Limiter;
 use crate::metrics::{Counters, HandlerMetrics, HandlerStatus, Now};
-use crate::pattern::Pattern;
 use crate::policy::{Policy, Rules};
 use crate::queue::Queue;
 use crate::throttle::Throttle;
+use crate::wiring::Wiring;
 
 mod watch;
 pub use watch::Stuck;
@@ -31,21 +30,19 @@ pub(crate) struct Seat {
     /// `domain.Handler`.
     pub(crate) handler: Arc<str>,
     pub(crate) domain: Arc<str>,
-    pub(crate) inputs: Vec<EventType>,
-    pub(crate) patterns: Vec<Pattern>,
-    pub(crate) outputs: Vec<EventType>,
+    pub(crate) wiring: Arc<Wiring>,
     /// As it was merged from the scopes, for people.
-    pub(crate) policy: Policy,
-    pub(crate) rules: Rules,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) rules: Arc<Rules>,
     pub(crate) queue: Queue<Parcel>,
     pub(crate) counters: Counters,
     /// `None` when there is no limit. It may be changed at run time.
     limiter: ArcSwapOption<Limiter>,
     is_limited: AtomicBool,
-    pub(crate) circuit: Option<Circuit>,
+    pub(crate) circuit: Option<Box<Circuit>>,
     /// Told when the circuit may admit somebody who was refused.
     pub(crate) circuit_changed: Notify,
-    pub(crate) seen: Option<Seen>,
+    pub(crate) seen: Option<Box<Seen>>,
     pub(crate) drops: Throttle,
     watch: Watch,
     is_paused: AtomicBool,
@@ -64,16 +61,14 @@ pub(crate) struct SeatPlan {
     pub(crate) id: u64,
     pub(crate) handler: Arc<str>,
     pub(crate) domain: Arc<str>,
-    pub(crate) inputs: Vec<EventType>,
-    pub(crate) patterns: Vec<Pattern>,
-    pub(crate) outputs: Vec<EventType>,
-    pub(crate) policy: Policy,
+    pub(crate) wiring: Arc<Wiring>,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) rules: Arc<Rules>,
 }
 
 impl Seat {
     pub(crate) fn new(plan: SeatPlan) -> Self {
-        let SeatPlan { id, handler, domain, inputs, patterns, outputs, policy } = plan;
-        let rules = policy.rules();
+        let SeatPlan { id, handler, domain, wiring, policy, rules } = plan;
         let is_plain = policy.around_delivery.is_empty()
             && policy.around_attempt.is_empty()
             && policy.breaker.is_none()
@@ -89,16 +84,14 @@ impl Seat {
             id,
             handler,
             domain,
-            inputs,
-            patterns,
-            outputs,
+            wiring,
             is_limited: AtomicBool::new(policy.rate_limit.is_some()),
             limiter: ArcSwapOption::new(
                 policy.rate_limit.clone().map(|l| Arc::new(Limiter::new(l))),
             ),
-            circuit: policy.breaker.clone().map(Circuit::new),
+            circuit: policy.breaker.clone().map(Circuit::new).map(Box::new),
             circuit_changed: Notify::new(),
-            seen: policy.dedupe.clone().map(Seen::new),
+            seen: policy.dedupe.clone().map(Seen::new).map(Box::new),
             drops: Throttle::default(),
             watch: Watch::default(),
             is_paused: AtomicBool::new(false),
@@ -173,12 +166,6 @@ impl Seat {
         self.circuit.as_ref().is_some_and(|circuit| {
             circuit.when_open() == WhenOpen::Refuse && circuit.state(now) == CircuitState::Open
         })
-    }
-
-    /// Whether it subscribes to events of this name.
-    pub(crate) fn takes(&self, name: &str) -> bool {
-        self.inputs.iter().any(|input| input.name == name)
-            || self.patterns.iter().any(|pattern| pattern.matches(name))
     }
 
     /// Whether it will handle what is put into its queue.

@@ -20,6 +20,7 @@ use crate::policy::Policy;
 use crate::router::Router;
 use crate::seat::Seat;
 use crate::supervisor::Hire;
+use crate::wiring::Wiring;
 use crate::work::{Feed, Takes};
 
 /// How many deliveries a short-form handler has in work at once, unless its policy says otherwise.
@@ -180,10 +181,7 @@ impl<H: EventHandler> Subscriber<Shell<H>> {
 /// A subscriber with the type of its actor erased.
 pub(crate) struct HandlerSpec {
     pub(crate) name: String,
-    pub(crate) inputs: Vec<EventType>,
-    pub(crate) patterns: Vec<Pattern>,
-    pub(crate) outputs: Vec<EventType>,
-    pub(crate) error_facts: Vec<EventType>,
+    pub(crate) wiring: Wiring,
     pub(crate) policy: Policy,
     pub(crate) form: Policy,
     pub(crate) hire: HireWith,
@@ -205,6 +203,7 @@ impl<A: Actor<Context = Context<A>>> From<Subscriber<A>> for HandlerSpec {
         }
         // A feed for one type goes before those for a pattern.
         let mut feeds = feeds;
+        feeds.shrink_to_fit();
         feeds.sort_by_key(|feed| matches!(feed.takes, Takes::Matching(_)));
         let hire = move |router, seat| -> Hire {
             let plan = HostPlan { router, seat, factory, feeds, resident };
@@ -213,7 +212,13 @@ impl<A: Actor<Context = Context<A>>> From<Subscriber<A>> for HandlerSpec {
         let (mut outputs, hire) = (outputs.0, Box::new(hire));
         let mut seen = HashSet::new();
         outputs.retain(|output| seen.insert(output.type_id));
-        Self { name, inputs, patterns, outputs, error_facts, policy, form, hire }
+        let wiring = Wiring {
+            inputs: inputs.into(),
+            patterns: patterns.into(),
+            outputs: outputs.into(),
+            error_facts: error_facts.into(),
+        };
+        Self { name, wiring, policy, form, hire }
     }
 }
 

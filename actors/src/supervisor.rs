@@ -1,6 +1,7 @@
 //! The supervisor of one domain: starts its handlers' hosts, decides what happens when an actor
 //! ends, and stops the hosts in reverse order.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -121,8 +122,8 @@ const RETIRE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) struct Supervisor {
     regime: Regime,
-    /// In order of mounting.
-    members: Vec<Member>,
+    /// By the number of the seat, which is the order of mounting.
+    members: BTreeMap<u64, Member>,
     ladder: Ladder,
     round: Round,
 }
@@ -133,21 +134,37 @@ struct Member {
     orders: Arc<Orders>,
     /// `None` once somebody waits for its end.
     task: Option<JoinHandle<()>>,
+    /// Most never have any.
+    trouble: Option<Box<Trouble>>,
+    /// The verdict that ended it.
+    gone: Option<HandlerStatus>,
+}
+
+/// The ends of a handler's actors.
+#[derive(Default)]
+struct Trouble {
     history: History,
     /// Its actors that ended and wait for an answer.
     waiting: Vec<oneshot::Sender<Answer>>,
-    /// The verdict that ended it.
-    gone: Option<HandlerStatus>,
 }
 
 impl Member {
     /// Whether none of its actors is alive.
     fn has_ended(&self) -> bool {
-        self.waiting.len() >= self.seat.rules.blocking.unwrap_or(1)
+        self.waiting() >= self.seat.rules.blocking.unwrap_or(1)
+    }
+
+    /// How many of its actors wait for an answer.
+    fn waiting(&self) -> usize {
+        self.trouble.as_ref().map_or(0, |trouble| trouble.waiting.len())
+    }
+
+    fn trouble(&mut self) -> &mut Trouble {
+        self.trouble.get_or_insert_default()
     }
 
     fn answer_all(&mut self, verdict: Verdict) {
-        for reply in self.waiting.drain(..) {
+        for reply in self.trouble().waiting.drain(..) {
             // An actor that is retired does not wait for the answer.
             let _ = reply.send(Answer::only(verdict));
         }
@@ -156,18 +173,18 @@ impl Member {
 
 impl Supervisor {
     pub(crate) fn new(regime: Regime) -> Self {
-        Self { regime, members: Vec::new(), ladder: Ladder::default(), round: Round::default() }
-    }
-
-    fn place(&self, seat_id: u64) -> Option<usize> {
-        self.members.iter().position(|member| member.seat.id == seat_id)
+        Self {
+            regime,
+            members: BTreeMap::new(),
+            ladder: Ladder::default(),
+            round: Round::default(),
+        }
     }
 
     /// Decides about an actor that ended: answers, or keeps the reply until it is to be rebuilt.
-    fn judge(&mut self, place: usize, end: &End, reply: oneshot::Sender<Answer>) {
-        let member = &mut self.members[place];
-        let id = member.seat.id;
-        member.waiting.push(reply);
+    fn judge(&mut self, id: u64, end: &End, reply: oneshot::Sender<Answer>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        member.trouble().waiting.push(reply);
         if let Some(status) = member.gone {
             member.answer_all(Verdict::GiveUp(status));
             self.round.leave(id);
@@ -181,89 +198,89 @@ impl Supervisor {
         }
         let counters = &member.seat.counters;
         let successes = counters.processed().saturating_sub(counters.errors.load(Relaxed));
-        let rules = &member.seat.rules.restart;
-        let verdict = member.history.decide(rules, end, successes, Instant::now());
-        let never = rules.restart == Restart::Never;
+        let rules = Arc::clone(&member.seat.rules);
+        let history = &mut member.trouble().history;
+        let verdict = history.decide(&rules.restart, end, successes, Instant::now());
+        let never = rules.restart.restart == Restart::Never;
         match verdict {
-            Verdict::RestartAfter(delay) => self.restart(place, end, delay),
-            Verdict::GiveUp(HandlerStatus::Down) if !never => self.escalate(place),
-            Verdict::GiveUp(status) => self.give_up(place, status),
+            Verdict::RestartAfter(delay) => self.restart(id, end, delay),
+            Verdict::GiveUp(HandlerStatus::Down) if !never => self.escalate(id),
+            Verdict::GiveUp(status) => self.give_up(id, status),
         }
     }
 
-    fn restart(&mut self, place: usize, end: &End, delay: Duration) {
+    fn restart(&mut self, id: u64, end: &End, delay: Duration) {
         let strategy = self.regime.strategy;
-        let member = &mut self.members[place];
+        let Some(member) = self.members.get_mut(&id) else { return };
         tracing::warn!(handler = %member.seat.handler, ?end, ?delay, "handler restarts");
         if strategy != Strategy::OneForOne && matches!(end, End::Panicked(_)) {
-            self.call(place, delay, |other, restart| strategy.rebuilds(other, place, restart));
+            self.call(id, delay, |other, restart| strategy.rebuilds(other, id, restart));
         } else {
-            self.round.leave(member.seat.id);
+            self.round.leave(id);
             member.seat.counters.restarts.fetch_add(1, Relaxed);
             member.answer_all(Verdict::RestartAfter(delay));
         }
     }
 
-    /// Begins to rebuild the handlers that are called, among them the one at `place`.
-    fn call(&mut self, place: usize, pause: Duration, is_called: impl Fn(usize, Restart) -> bool) {
-        let members = self.members.iter().enumerate();
+    /// Begins to rebuild the handlers that are called, among them this one.
+    fn call(&mut self, id: u64, pause: Duration, is_called: impl Fn(u64, Restart) -> bool) {
+        let members = self.members.iter();
         let called = members.filter(|(other, member)| {
-            member.gone.is_none() && is_called(*other, member.seat.rules.restart.restart)
+            member.gone.is_none() && is_called(**other, member.seat.rules.restart.restart)
         });
-        self.round.call(called.map(|(_, member)| member.seat.id), pause);
-        if self.members[place].has_ended() {
-            self.round.ended(self.members[place].seat.id);
+        self.round.call(called.map(|(id, _)| *id), pause);
+        if self.members.get(&id).is_some_and(Member::has_ended) {
+            self.round.ended(id);
         }
     }
 
     /// A handler is beyond its limits.
-    fn escalate(&mut self, place: usize) {
-        let domain = &*self.regime.domain;
-        let handler = Arc::clone(&self.members[place].seat.handler);
+    fn escalate(&mut self, id: u64) {
+        let Some(member) = self.members.get(&id) else { return };
+        let domain = Arc::clone(&self.regime.domain);
+        let handler = Arc::clone(&member.seat.handler);
         match self.ladder.decide(self.regime.escalation, Instant::now()) {
-            Step::HandlerDown => self.give_up(place, HandlerStatus::Down),
+            Step::HandlerDown => self.give_up(id, HandlerStatus::Down),
             Step::RestartDomain(pause) => {
-                tracing::warn!(domain, %handler, ?pause, "beyond its limits, its domain restarts");
-                for member in &mut self.members {
-                    member.history = History::default();
+                tracing::warn!(%domain, %handler, ?pause, "beyond its limits, its domain restarts");
+                for trouble in self.members.values_mut().filter_map(|m| m.trouble.as_mut()) {
+                    trouble.history = History::default();
                 }
-                self.call(place, pause, |other, restart| {
-                    other == place || restart != Restart::Never
-                });
+                self.call(id, pause, |other, restart| other == id || restart != Restart::Never);
             }
             Step::DomainDown => {
-                tracing::error!(domain, %handler, "beyond its limits, its domain is down");
-                self.call(place, Duration::ZERO, |_, _| true);
-                for place in 0..self.members.len() {
-                    self.mark_gone(place, HandlerStatus::Down);
+                tracing::error!(%domain, %handler, "beyond its limits, its domain is down");
+                self.call(id, Duration::ZERO, |_, _| true);
+                for id in self.members.keys().copied().collect::<Vec<_>>() {
+                    self.mark_gone(id, HandlerStatus::Down);
                 }
             }
         }
     }
 
-    fn give_up(&mut self, place: usize, status: HandlerStatus) {
-        let handler = &*self.members[place].seat.handler;
+    fn give_up(&mut self, id: u64, status: HandlerStatus) {
+        let Some(member) = self.members.get(&id) else { return };
+        let handler = &*member.seat.handler;
         if status == HandlerStatus::Down {
             tracing::error!(handler, "handler is down, its policy allows no restart");
         } else {
             tracing::debug!(handler, "handler ended");
         }
-        self.mark_gone(place, status);
+        self.mark_gone(id, status);
     }
 
     /// Nothing of the handler is built again. Those of its actors that are alive learn it when they
     /// end.
-    fn mark_gone(&mut self, place: usize, status: HandlerStatus) {
-        let member = &mut self.members[place];
-        if member.gone.is_some() {
+    fn mark_gone(&mut self, id: u64, status: HandlerStatus) {
+        let Some(member) = self.members.get_mut(&id).filter(|member| member.gone.is_none()) else {
             return;
-        }
+        };
         member.gone = Some(status);
         // Before the hook, which may look at it.
         member.seat.set_status(status);
-        if !member.waiting.is_empty() {
+        if member.waiting() > 0 {
             member.answer_all(Verdict::GiveUp(status));
-            self.round.leave(member.seat.id);
+            self.round.leave(id);
         }
         if status == HandlerStatus::Down
             && let Some(on_down) = &self.regime.on_down
@@ -295,17 +312,16 @@ impl Supervisor {
     }
 
     fn recall(&mut self, seat_id: u64, ticket: Ticket, ctx: &mut Context<Self>) {
-        let Some(place) = self.place(seat_id) else {
+        let Some(member) = self.members.get(&seat_id) else {
             return self.round.leave(seat_id);
         };
-        let member = &self.members[place];
         let handler = Arc::clone(&member.seat.handler);
         member.orders.recall.notify_one();
         let too_late = sleep(RETIRE_TIMEOUT).into_actor(self).map(move |(), act, ctx| {
             if act.round.give_up_on(seat_id, ticket) {
                 tracing::warn!(%handler, "handler does not stop in time, it is rebuilt later");
-                if let Some(place) = act.place(seat_id) {
-                    act.members[place].answer_all(Verdict::RestartAfter(Duration::ZERO));
+                if let Some(member) = act.members.get_mut(&seat_id) {
+                    member.answer_all(Verdict::RestartAfter(Duration::ZERO));
                 }
                 act.go_on(ctx);
             }
@@ -314,14 +330,13 @@ impl Supervisor {
     }
 
     fn release(&mut self, seat_id: u64, ctx: &mut Context<Self>) {
-        let Some(place) = self.place(seat_id) else {
+        let Some(member) = self.members.get_mut(&seat_id) else {
             return self.round.leave(seat_id);
         };
-        let member = &mut self.members[place];
         member.seat.counters.restarts.fetch_add(1, Relaxed);
         let verdict = Verdict::RestartAfter(Duration::ZERO);
         let mut begun = Vec::new();
-        for reply in member.waiting.drain(..) {
+        for reply in member.trouble().waiting.drain(..) {
             let (started, has_started) = oneshot::channel();
             begun.push(has_started);
             // An actor that is retired does not wait for the answer.
@@ -347,9 +362,9 @@ impl Handler<StartChild> for Supervisor {
 
     fn handle(&mut self, StartChild(hire): StartChild, ctx: &mut Context<Self>) {
         let Child { seat, orders, task } = hire(&ctx.address());
-        let (history, waiting) = (History::default(), Vec::new());
-        let member = Member { seat, orders, task: Some(task), history, waiting, gone: None };
-        self.members.push(member);
+        let id = seat.id;
+        let member = Member { seat, orders, task: Some(task), trouble: None, gone: None };
+        self.members.insert(id, member);
     }
 }
 
@@ -364,8 +379,8 @@ impl Handler<Ended> for Supervisor {
             tracing::error!(handler = %seat.handler, panic, "handler panicked");
         }
         let (reply, answer) = oneshot::channel();
-        if let Some(place) = self.place(seat.id) {
-            self.judge(place, &end, reply);
+        if self.members.contains_key(&seat.id) {
+            self.judge(seat.id, &end, reply);
             self.go_on(ctx);
         }
         Box::pin(async { answer.await.unwrap_or_else(|_| Answer::of_nobody()) })
@@ -376,7 +391,7 @@ impl Handler<StopChild> for Supervisor {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, StopChild { seat_id }: StopChild, _: &mut Context<Self>) -> Self::Result {
-        let task = self.place(seat_id).and_then(|place| self.members[place].task.take());
+        let task = self.members.get_mut(&seat_id).and_then(|member| member.task.take());
         let ended = async move {
             if let Some(task) = task {
                 // The host ends by itself when its closed queue is empty.
@@ -384,7 +399,7 @@ impl Handler<StopChild> for Supervisor {
             }
         };
         Box::pin(ended.into_actor(self).map(move |(), act, ctx| {
-            act.members.retain(|member| member.seat.id != seat_id);
+            act.members.remove(&seat_id);
             act.round.leave(seat_id);
             act.go_on(ctx);
         }))
@@ -398,7 +413,7 @@ impl Handler<StopAll> for Supervisor {
         let members = std::mem::take(&mut self.members);
         self.round = Round::default();
         Box::pin(async move {
-            for member in members.into_iter().rev() {
+            for member in members.into_values().rev() {
                 member.orders.retire.notify_one();
                 let Some(mut task) = member.task else { continue };
                 if timeout(RETIRE_TIMEOUT, &mut task).await.is_err() {

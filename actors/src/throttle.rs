@@ -12,7 +12,7 @@ const INTERVAL: Duration = secs(10);
 
 /// Counts what happens, and lets the first one of each interval be told.
 #[derive(Default)]
-pub(crate) struct Throttle(Mutex<State>);
+pub(crate) struct Throttle(Mutex<Option<Box<State>>>);
 
 #[derive(Default)]
 struct State {
@@ -24,6 +24,7 @@ impl Throttle {
     /// It happened once more. Says how often since it was told last, if it is to be told now.
     pub(crate) fn hit(&self, now: Instant) -> Option<u64> {
         let mut state = self.0.lock();
+        let state = state.get_or_insert_default();
         state.since += 1;
         if state.told_at.is_some_and(|told_at| now.duration_since(told_at) < INTERVAL) {
             return None;

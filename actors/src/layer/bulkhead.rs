@@ -31,6 +31,11 @@ pub struct Bulkhead {
 }
 
 impl Bulkhead {
+    /// Whether both share their room.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.permits, &other.permits) && self.wait_max == other.wait_max
+    }
+
     /// Room for so many attempts; the name is for people.
     pub fn new(name: impl Into<Arc<str>>, max: usize) -> Self {
         let permits = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));

@@ -1,6 +1,8 @@
 //! How the policies of several scopes become the one that a handler lives by, and what can be wrong
 //! with it.
 
+use std::ptr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{millis, secs};
@@ -67,6 +69,26 @@ impl Policy {
             restart_delay_max,
             blocking
         )
+    }
+
+    /// Whether a handler behaves alike by both: what has a state, or is code, is the same one.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        macro_rules! equal {
+            ($($field:ident),*) => { $(self.$field == other.$field)&&* };
+        }
+        let bulkhead = match (&self.bulkhead, &other.bulkhead) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        bulkhead
+            && equal!(queue_max, overflow, concurrency, ordered_by_key, parks_key, priority, group)
+            && equal!(ttl, timeout, stuck_after, attempts_max, attempts_for, retry_delay)
+            && equal!(retry_delay_max, retry_jitter, retry_within, rate_limit, breaker, dedupe)
+            && equal!(restart, restarts_max, restarts_within, restart_delay, restart_delay_max)
+            && equal!(blocking)
+            && are_same(&self.predicates, &other.predicates)
+            && are_same(&self.around_delivery, &other.around_delivery)
+            && are_same(&self.around_attempt, &other.around_attempt)
     }
 
     /// Every value decided, by this policy or by the built-in one.
@@ -136,6 +158,11 @@ impl Policy {
             None
         }
     }
+}
+
+fn are_same<T: ?Sized>(one: &[Arc<T>], other: &[Arc<T>]) -> bool {
+    let mut pairs = one.iter().zip(other);
+    one.len() == other.len() && pairs.all(|(a, b)| ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b)))
 }
 
 fn join<T: Clone>(wider: &[T], narrower: Vec<T>) -> Vec<T> {

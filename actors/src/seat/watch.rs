@@ -104,7 +104,7 @@ impl Spot {
         let since = self.since.load(Acquire);
         let begun = self.origin + Duration::from_nanos(since);
         let running_for = now.saturating_duration_since(begun);
-        let event = seat.inputs.get(self.input.load(Relaxed));
+        let event = seat.wiring.inputs.get(self.input.load(Relaxed));
         let (high, low) = (self.trace_id[0].load(Relaxed), self.trace_id[1].load(Relaxed));
         let is_stuck = since != 0 && running_for >= seat.rules.stuck_after;
         // Otherwise another one has begun meanwhile.

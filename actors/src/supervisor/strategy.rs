@@ -40,8 +40,9 @@ pub enum Strategy {
 }
 
 impl Strategy {
-    /// Whether the handler at `place` is rebuilt with the one at `failed`.
-    pub(crate) fn rebuilds(self, place: usize, failed: usize, restart: Restart) -> bool {
+    /// Whether the handler of this place in the order of mounting is rebuilt with the one that
+    /// failed.
+    pub(crate) fn rebuilds(self, place: u64, failed: u64, restart: Restart) -> bool {
         let is_called = match self {
             Self::OneForOne => false,
             Self::OneForAll => restart != Restart::Never,
@@ -68,7 +69,7 @@ mod tests {
     #[test]
     fn the_truth_table_of_strategy() {
         let rebuilt = |strategy: Strategy, restart| {
-            let is_called = |place: &usize| strategy.rebuilds(*place, 1, restart);
+            let is_called = |place: &u64| strategy.rebuilds(*place, 1, restart);
             (0..3).filter(is_called).map(|place| place + 1).collect::<Vec<_>>()
         };
         for restart in [Restart::Always, Restart::OnFailure] {

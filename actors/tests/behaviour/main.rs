@@ -15,6 +15,7 @@ mod graph;
 mod hops;
 mod layers;
 mod missed;
+mod mounting;
 mod observe;
 mod ordered;
 mod outputs;
