@@ -1,6 +1,7 @@
 //! The actors of one handler, and the turns in which deliveries are given to them.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use actix::Actor;
@@ -12,7 +13,7 @@ use crate::instance::Instance;
 pub(crate) struct Crew<A: Actor> {
     pub(crate) instances: Vec<Instance<A>>,
     /// One entry for each delivery that an instance can take.
-    free: RefCell<Vec<usize>>,
+    free: RefCell<VecDeque<usize>>,
     /// Told when one is free again, if somebody waits for that.
     freed: Notify,
     waiting: Cell<usize>,
@@ -26,7 +27,7 @@ pub(crate) struct Turn<A: Actor> {
 
 impl<A: Actor> Drop for Turn<A> {
     fn drop(&mut self) {
-        self.crew.free.borrow_mut().push(self.instance);
+        self.crew.free.borrow_mut().push_back(self.instance);
         if self.crew.waiting.get() > 0 {
             self.crew.freed.notify_one();
         }
@@ -42,13 +43,14 @@ impl<A: Actor> Turn<A> {
 impl<A: Actor> Crew<A> {
     /// `each` is how many deliveries one instance takes at once.
     pub(crate) fn new(instances: Vec<Instance<A>>, each: usize) -> Self {
-        let free: Vec<_> = (0..instances.len()).flat_map(|i| [i].repeat(each)).collect();
+        // In turn, so that all have something to do.
+        let free = (0..each).flat_map(|_| 0..instances.len()).collect();
         Self { instances, free: RefCell::new(free), freed: Notify::new(), waiting: Cell::new(0) }
     }
 
     /// An instance that can take a delivery now.
     pub(crate) fn try_turn(self: &Rc<Self>) -> Option<Turn<A>> {
-        let instance = self.free.borrow_mut().pop()?;
+        let instance = self.free.borrow_mut().pop_front()?;
         Some(Turn { crew: Rc::clone(self), instance })
     }
 

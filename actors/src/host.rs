@@ -26,6 +26,9 @@ use crate::seat::{Seat, Spot};
 use crate::supervisor::{Child, Orders, Supervisor};
 use crate::work::{Feed, Left, Waiting, Work};
 
+mod branch;
+use branch::branching;
+
 /// What a host is made from.
 pub(crate) struct HostPlan<A: Actor> {
     pub(crate) router: Arc<Router>,
@@ -42,8 +45,16 @@ where
 {
     let orders = Arc::new(Orders::default());
     let seat = Arc::clone(&plan.seat);
-    let host = Host::new(plan, supervisor.clone(), Arc::clone(&orders));
+    *seat.branching.lock() = branching(&plan, supervisor);
+    let host = Host::new(plan, supervisor.clone(), Arc::clone(&orders), Site::Home);
     Child { seat, orders, task: actix_rt::spawn(host.run()) }
+}
+
+/// Whether a host empties the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Site {
+    Home,
+    Branch,
 }
 
 struct Host<A: Actor> {
@@ -60,15 +71,23 @@ struct Host<A: Actor> {
 type Lives<'h> = FuturesUnordered<Pin<Box<dyn Future<Output = HandlerStatus> + 'h>>>;
 
 impl<A: Actor<Context = Context<A>>> Host<A> {
-    fn new(plan: HostPlan<A>, supervisor: Addr<Supervisor>, orders: Arc<Orders>) -> Self {
+    fn new(
+        plan: HostPlan<A>,
+        supervisor: Addr<Supervisor>,
+        orders: Arc<Orders>,
+        site: Site,
+    ) -> Self {
         let HostPlan { router, seat, factory, feeds, resident } = plan;
-        let threads: Vec<_> =
-            (0..seat.rules.blocking.unwrap_or_default()).map(|_| Arbiter::new()).collect();
-        let (instances, each) = if threads.is_empty() {
-            (vec![Instance::new(None)], seat.rules.concurrency)
+        let threads = seat.rules.threads().unwrap_or_default();
+        let threads: Vec<_> = (0..threads).map(|_| Arbiter::new()).collect();
+        let instances = if threads.is_empty() {
+            vec![Instance::new(None)]
         } else {
-            (threads.iter().map(|thread| Instance::new(Some(thread.handle()))).collect(), 1)
+            threads.iter().map(|thread| Instance::new(Some(thread.handle()))).collect()
         };
+        // A thread that computes does one thing at a time.
+        let each = if seat.rules.blocking.is_some() { 1 } else { seat.rules.concurrency };
+        let is_home = site == Site::Home;
         let concurrency = each * instances.len();
         let crew = Rc::new(Crew::new(instances, each));
         let publisher = Arc::new(Publisher {
@@ -77,7 +96,8 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
             domain: Some(Arc::clone(&seat.domain)),
         });
         let (resting, left, spot) = (Cell::new(0), Left::default(), Spot::new(&seat));
-        let work = Rc::new(Work { router, seat, publisher, feeds, crew, resting, spot, left });
+        let work = Work { router, seat, publisher, feeds, crew, resting, spot, is_home, left };
+        let work = Rc::new(work);
         Self { work, factory, resident, supervisor, orders, concurrency, threads }
     }
 
@@ -94,6 +114,7 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
             .then(|| OpenLane::new(seat, Rc::<Work<A>>::clone(&self.work)));
         let status = self.serve(&mut lives).await;
         drop(lane);
+        *seat.branching.lock() = None;
         seat.leave_spot(&self.work.spot);
         seat.set_status(status);
         for parcel in seat.queue.close_and_drain() {
@@ -133,6 +154,10 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
                 () = self.orders.retire.notified() => return HandlerStatus::Ended,
                 () = self.orders.recall.notified() => {
                     self.work.crew.instances.iter().for_each(Instance::recall);
+                }
+                () = self.orders.quit.notified() => {
+                    self.work.crew.instances.iter().for_each(Instance::retire);
+                    given_up.get_or_insert(self.work.seat.status());
                 }
                 Some(status) = lives.next() => {
                     // One of several actors that may not be rebuilt ends the handler: the others

@@ -12,6 +12,7 @@ use std::task::Context;
 use rustc_hash::FxHashMap;
 
 use crate::chain::{Asker, Parcel};
+use crate::phase::{Phase, PhaseCell};
 use crate::seat::Seat;
 use crate::table::Table;
 
@@ -32,9 +33,25 @@ pub(crate) trait Lane {
 }
 
 thread_local! {
+    /// The runtimes that this thread has joined.
+    static JOINED: RefCell<Vec<Arc<PhaseCell>>> = const { RefCell::new(Vec::new()) };
     /// By the address of the seat, which lives as long as its lane is open.
     static LANES: RefCell<FxHashMap<usize, Rc<dyn Lane>>> = RefCell::default();
     static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Lets handlers of a runtime open branches on this thread.
+pub(crate) fn join(runtime: &Arc<PhaseCell>) {
+    if !has_joined(runtime) {
+        JOINED.with_borrow_mut(|joined| {
+            joined.retain(|other| other.get() != Phase::Stopped);
+            joined.push(Arc::clone(runtime));
+        });
+    }
+}
+
+fn has_joined(runtime: &Arc<PhaseCell>) -> bool {
+    JOINED.with_borrow(|joined| joined.iter().any(|other| Arc::ptr_eq(other, runtime)))
 }
 
 /// An open lane on this thread; closed when it is dropped.
@@ -61,6 +78,7 @@ impl Drop for OpenLane {
 pub(crate) fn handle(
     parcel: Parcel,
     seat: &Arc<Seat>,
+    runtime: &Arc<PhaseCell>,
     table: &Table,
     asker: Option<&mut Asker<'_>>,
     cx: &mut Context<'_>,
@@ -69,7 +87,15 @@ pub(crate) fn handle(
         return Err(parcel);
     }
     let lane = LANES.with_borrow(|lanes| lanes.get(&place(seat)).map(Rc::clone));
-    let Some(lane) = lane else { return Err(parcel) };
+    let Some(lane) = lane else {
+        if has_joined(runtime) {
+            let branching = seat.branching.lock().clone();
+            if let Some(open) = branching {
+                open(seat);
+            }
+        }
+        return Err(parcel);
+    };
     let _deeper = Deeper::begin();
     lane.take(parcel, table, asker, cx)
 }

@@ -34,7 +34,7 @@ pub use layer::limiter::{LimitBy, RateLimit, WhenEmpty};
 pub use layer::retry::{Failure, Jitter};
 pub use layer::{Inbound, Layer, LayerFuture, Next};
 mod policy;
-pub use policy::{Overflow, Policy, Restart};
+pub use policy::{Instances, Overflow, Policy, Restart};
 mod throttle;
 mod metrics;
 pub use metrics::{HandlerMetrics, HandlerStatus, LastError, MetricsSnapshot};

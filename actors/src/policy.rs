@@ -13,6 +13,8 @@ use crate::layer::dedupe::Dedupe;
 use crate::layer::limiter::RateLimit;
 use crate::layer::retry::{Failure, Jitter};
 
+mod instances;
+pub use instances::Instances;
 mod overflow;
 pub use overflow::Overflow;
 mod restart;
@@ -39,6 +41,7 @@ pub struct Policy {
     pub(crate) queue_max: Option<usize>,
     pub(crate) overflow: Option<Overflow>,
     pub(crate) concurrency: Option<usize>,
+    pub(crate) instances: Option<Instances>,
     pub(crate) ordered_by_key: Option<bool>,
     pub(crate) parks_key: Option<bool>,
     pub(crate) priority: Option<i32>,
@@ -89,6 +92,14 @@ impl Policy {
     /// that its events stay in order; 64 for an [`EventHandler`](crate::EventHandler).
     pub fn concurrency(mut self, deliveries: usize) -> Self {
         self.concurrency = Some(deliveries);
+        self
+    }
+
+    /// How many actors it has, and where. Default: [`Instances::PerWorker`] for an
+    /// [`EventHandler`](crate::EventHandler) whose concurrency nobody has set, else
+    /// [`Instances::One`].
+    pub fn instances(mut self, instances: Instances) -> Self {
+        self.instances = Some(instances);
         self
     }
 
@@ -287,7 +298,8 @@ impl Policy {
                 })*
             };
         }
-        plain!(queue_max, overflow, concurrency, ordered_by_key, parks_key, priority, group);
+        plain!(queue_max, overflow, concurrency, instances);
+        plain!(ordered_by_key, parks_key, priority, group);
         debug!(ttl, timeout, stuck_after);
         plain!(attempts_max);
         for (failure, attempts) in &self.attempts_for {

@@ -9,7 +9,7 @@ use actix::{Actor, Addr, Context, Handler, Message, MessageResult, ResponseFutur
 use crate::domain::Domain;
 use crate::graph::{DomainNode, Graph, Index, Newcomers, Node, Outside, Unheard};
 use crate::phase::Phase;
-use crate::policy::{Policy, Rules};
+use crate::policy::{Instances, Policy, Rules};
 use crate::router::Router;
 use crate::seat::{Seat, SeatPlan};
 use crate::start_error::{StartError, StartFault};
@@ -165,8 +165,12 @@ impl Registry {
         plan: &mut Plan,
     ) {
         let own_fault = spec.policy.fault();
-        let scopes = [wider, &self.policy, &spec.form, &Policy::built_in()];
-        let policy = scopes.into_iter().fold(spec.policy, Policy::or);
+        let mut policy = spec.policy.or(wider).or(&self.policy);
+        if policy.concurrency.is_some() {
+            // Who says how many at once means all of them.
+            policy.instances.get_or_insert(Instances::One);
+        }
+        let policy = policy.or(&spec.form).or(&Policy::built_in());
         let table = self.router.table();
         let is_taken = |name: &str| plan.names.contains(name) || table.seat(name).is_some();
         let name = self.names.claim(format!("{domain}.{}", spec.name), is_taken);

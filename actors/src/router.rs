@@ -158,7 +158,7 @@ impl Router {
         let chosen = route.as_ref().map(|route| route.choose(&parcel.envelope)).unwrap_or_default();
         if let ([place], []) = (&*chosen.places, &*chosen.broken) {
             let asker = asker.as_deref_mut();
-            match lane::handle(place.address(parcel), &place.seat, &table, asker, cx) {
+            match lane::handle(place.address(parcel), &place.seat, &self.phase, &table, asker, cx) {
                 Ok(()) => return Ok(Published::To(1)),
                 Err(back) => parcel = back,
             }

@@ -19,6 +19,7 @@ use crate::domain::Domain;
 use crate::event::EventType;
 use crate::event::{Event, Replies};
 use crate::graph::{Graph, Outside, Unheard};
+use crate::lane;
 #[cfg(feature = "testing")]
 use crate::layer::Layer;
 use crate::observed::Observer;
@@ -121,6 +122,17 @@ impl Runtime {
         // A registry that is gone has stopped every handler.
         let _ = self.registry.send(StopDomains).await;
         report
+    }
+
+    /// Lets handlers that may have an instance on each worker
+    /// ([`Instances::PerWorker`](crate::Instances::PerWorker)) handle what is requested on this
+    /// thread right here. [`bus`](Self::bus) works on any thread; this saves waking another one.
+    ///
+    /// A handler's instance starts when it is asked for first, and ends with the runtime or with the
+    /// thread. The thread must be one of actix: in an own server, call it in the closure that makes
+    /// the workers' applications.
+    pub fn join_thread(&self) {
+        lane::join(&self.router.phase);
     }
 
     /// Sets the virtual wall clock.

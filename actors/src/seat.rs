@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -15,7 +16,7 @@ use crate::layer::breaker::{Circuit, CircuitState, WhenOpen};
 use crate::layer::dedupe::Seen;
 use crate::layer::limiter::Limiter;
 use crate::metrics::{Counters, HandlerMetrics, HandlerStatus, Now};
-use crate::policy::{Policy, Rules};
+use crate::policy::{Instances, Policy, Rules};
 use crate::queue::Queue;
 use crate::throttle::Throttle;
 use crate::wiring::Wiring;
@@ -54,7 +55,12 @@ pub(crate) struct Seat {
     pub(crate) is_plain: bool,
     /// Whether events may be handled in place, where an actor of it lives.
     pub(crate) has_lanes: bool,
+    /// What opens a branch on a thread that has joined the runtime.
+    pub(crate) branching: Mutex<Option<Branching>>,
 }
+
+/// Opens a branch of a handler on the current thread, and a lane to it.
+pub(crate) type Branching = Arc<dyn Fn(&Arc<Seat>) + Send + Sync>;
 
 /// What a seat is made from.
 pub(crate) struct SeatPlan {
@@ -77,7 +83,7 @@ impl Seat {
             && !rules.parks_key;
         // One at a time, or one of a key at a time, needs the queue.
         let has_lanes =
-            is_plain && rules.concurrency > 1 && !rules.ordered_by_key && rules.blocking.is_none();
+            is_plain && rules.concurrency > 1 && !rules.ordered_by_key && rules.threads().is_none();
         let (queue, counters) =
             (Queue::new(rules.queue_max, rules.ordered_by_key), Counters::default());
         Self {
@@ -99,6 +105,7 @@ impl Seat {
             status: AtomicU8::new(0),
             is_plain,
             has_lanes,
+            branching: Mutex::default(),
             policy,
             rules,
             queue,
@@ -176,6 +183,11 @@ impl Seat {
     /// Whether it takes events and none of them waits.
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.takes_events() && !self.is_paused()
+    }
+
+    /// Whether it may have an instance on each worker.
+    pub(crate) fn has_branches(&self) -> bool {
+        self.has_lanes && self.rules.instances == Instances::PerWorker
     }
 
     /// Whether its predicates hold; the text of the panic when one of them panicked.

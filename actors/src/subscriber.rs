@@ -16,7 +16,7 @@ use crate::host::{self, HostPlan};
 use crate::instance::Factory;
 use crate::output::{Output, Outputs};
 use crate::pattern::Pattern;
-use crate::policy::Policy;
+use crate::policy::{Instances, Policy};
 use crate::router::Router;
 use crate::seat::Seat;
 use crate::supervisor::Hire;
@@ -173,7 +173,8 @@ impl<H: EventHandler> Subscriber<Shell<H>> {
         }
         subscriber.resident = Some(|shell| shell.handler());
         subscriber.name = short_name(std::any::type_name::<H>());
-        subscriber.form = Policy::default().concurrency(SHORT_FORM_CONCURRENCY);
+        subscriber.form =
+            Policy::default().concurrency(SHORT_FORM_CONCURRENCY).instances(Instances::PerWorker);
         subscriber.policy(policy)
     }
 }

@@ -2,6 +2,7 @@
 //! ends, and stops the hosts in reverse order.
 
 use std::collections::BTreeMap;
+use std::mem::take;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,6 +14,7 @@ use actix::{
     ResponseFuture, WrapFuture,
 };
 use futures_util::future::try_join_all;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -103,6 +105,25 @@ pub(crate) struct Orders {
     pub(crate) retire: Notify,
     /// End the actors, and ask what follows.
     pub(crate) recall: Notify,
+    /// Finish what was begun, and end: the handler is gone.
+    pub(crate) quit: Notify,
+}
+
+/// A handler on one more thread.
+pub(crate) struct Branch {
+    pub(crate) orders: Arc<Orders>,
+    /// Answers, by an error, when the branch has ended.
+    pub(crate) ended: oneshot::Receiver<()>,
+}
+
+/// A branch has been opened; answers whether its handler is still there.
+pub(crate) struct AddBranch {
+    pub(crate) seat_id: u64,
+    pub(crate) branch: Branch,
+}
+
+impl Message for AddBranch {
+    type Result = bool;
 }
 
 /// Told the name of each handler that goes down.
@@ -136,6 +157,7 @@ struct Member {
     task: Option<JoinHandle<()>>,
     /// Most never have any.
     trouble: Option<Box<Trouble>>,
+    branches: Vec<Branch>,
     /// The verdict that ended it.
     gone: Option<HandlerStatus>,
 }
@@ -150,8 +172,15 @@ struct Trouble {
 
 impl Member {
     /// Whether none of its actors is alive.
-    fn has_ended(&self) -> bool {
-        self.waiting() >= self.seat.rules.blocking.unwrap_or(1)
+    fn has_ended(&mut self) -> bool {
+        self.branches.retain_mut(|branch| branch.ended.try_recv() == Err(TryRecvError::Empty));
+        self.waiting() >= self.seat.rules.threads().unwrap_or(1) + self.branches.len()
+    }
+
+    /// The orders of all its hosts.
+    fn hosts(&self) -> impl Iterator<Item = &Orders> {
+        let branches = self.branches.iter().map(|branch| &*branch.orders);
+        std::iter::once(&*self.orders).chain(branches)
     }
 
     /// How many of its actors wait for an answer.
@@ -229,7 +258,7 @@ impl Supervisor {
             member.gone.is_none() && is_called(**other, member.seat.rules.restart.restart)
         });
         self.round.call(called.map(|(id, _)| *id), pause);
-        if self.members.get(&id).is_some_and(Member::has_ended) {
+        if self.members.get_mut(&id).is_some_and(Member::has_ended) {
             self.round.ended(id);
         }
     }
@@ -282,6 +311,9 @@ impl Supervisor {
             member.answer_all(Verdict::GiveUp(status));
             self.round.leave(id);
         }
+        if !member.branches.is_empty() {
+            member.hosts().for_each(|orders| orders.quit.notify_one());
+        }
         if status == HandlerStatus::Down
             && let Some(on_down) = &self.regime.on_down
         {
@@ -316,7 +348,7 @@ impl Supervisor {
             return self.round.leave(seat_id);
         };
         let handler = Arc::clone(&member.seat.handler);
-        member.orders.recall.notify_one();
+        member.hosts().for_each(|orders| orders.recall.notify_one());
         let too_late = sleep(RETIRE_TIMEOUT).into_actor(self).map(move |(), act, ctx| {
             if act.round.give_up_on(seat_id, ticket) {
                 tracing::warn!(%handler, "handler does not stop in time, it is rebuilt later");
@@ -363,8 +395,19 @@ impl Handler<StartChild> for Supervisor {
     fn handle(&mut self, StartChild(hire): StartChild, ctx: &mut Context<Self>) {
         let Child { seat, orders, task } = hire(&ctx.address());
         let id = seat.id;
-        let member = Member { seat, orders, task: Some(task), trouble: None, gone: None };
+        let (task, branches) = (Some(task), Vec::new());
+        let member = Member { seat, orders, task, trouble: None, branches, gone: None };
         self.members.insert(id, member);
+    }
+}
+
+impl Handler<AddBranch> for Supervisor {
+    type Result = bool;
+
+    fn handle(&mut self, add: AddBranch, _: &mut Context<Self>) -> bool {
+        let member = self.members.get_mut(&add.seat_id);
+        let member = member.filter(|member| member.task.is_some() && member.gone.is_none());
+        member.map(|member| member.branches.push(add.branch)).is_some()
     }
 }
 
@@ -391,11 +434,19 @@ impl Handler<StopChild> for Supervisor {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, StopChild { seat_id }: StopChild, _: &mut Context<Self>) -> Self::Result {
-        let task = self.members.get_mut(&seat_id).and_then(|member| member.task.take());
+        let member = self.members.get_mut(&seat_id);
+        let (task, branches) = member
+            .map(|member| (member.task.take(), take(&mut member.branches)))
+            .unwrap_or_default();
         let ended = async move {
             if let Some(task) = task {
                 // The host ends by itself when its closed queue is empty.
                 let _ = task.await;
+            }
+            for Branch { orders, ended } in branches {
+                orders.quit.notify_one();
+                // Its end is the answer.
+                let _ = ended.await;
             }
         };
         Box::pin(ended.into_actor(self).map(move |(), act, ctx| {
@@ -410,11 +461,15 @@ impl Handler<StopAll> for Supervisor {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, _: StopAll, _: &mut Context<Self>) -> Self::Result {
-        let members = std::mem::take(&mut self.members);
+        let members = take(&mut self.members);
         self.round = Round::default();
         Box::pin(async move {
             for member in members.into_values().rev() {
-                member.orders.retire.notify_one();
+                member.hosts().for_each(|orders| orders.retire.notify_one());
+                for branch in member.branches {
+                    // One that does not end in time is left to the end of its thread.
+                    let _ = timeout(RETIRE_TIMEOUT, branch.ended).await;
+                }
                 let Some(mut task) = member.task else { continue };
                 if timeout(RETIRE_TIMEOUT, &mut task).await.is_err() {
                     tracing::warn!(handler = %member.seat.handler, "handler did not stop in time");

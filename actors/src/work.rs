@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::mem;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,22 +11,15 @@ use std::time::Duration;
 
 use actix::{Actor, Context};
 use futures_util::FutureExt;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use crate::chain::{Asker, Chain, Parcel};
+use crate::chain::{Asker, Parcel};
 use crate::context::Outbox;
 use crate::crew::Crew;
-use crate::dead_letter::DeadReason;
-use crate::envelope::Envelope;
-use crate::error::{ErrorKind, HandlerError, HandlerResult, RequestError, panic_text};
-use crate::event_log::Entry;
+use crate::error::{ErrorKind, HandlerError, HandlerResult, panic_text};
 use crate::lane::Lane;
 use crate::layer::retry::Next as NextAttempt;
 use crate::layer::{Inbound, LayerFuture, Next};
-use crate::live::LiveGuard;
-use crate::metrics::LastError;
-use crate::observed::{Delivered, Observed};
 use crate::publish::Publisher;
 use crate::router::Router;
 use crate::seat::{Seat, Spot};
@@ -38,6 +30,10 @@ pub(crate) use feed::{Feed, SendError, Takes};
 mod gates;
 mod attempt;
 use attempt::Call;
+mod progress;
+use progress::{InFlight, InPlace, Resting};
+pub(crate) use progress::{Left, Waiting};
+mod outcome;
 
 /// Everything that the deliveries of one handler on one thread share.
 pub(crate) struct Work<A: Actor> {
@@ -51,95 +47,10 @@ pub(crate) struct Work<A: Actor> {
     pub(crate) resting: Cell<usize>,
     /// What is handled in place right now.
     pub(crate) spot: Arc<Spot>,
+    /// Whether this is where the queue is emptied.
+    pub(crate) is_home: bool,
     /// What was begun and has to wait: the host takes it over.
     pub(crate) left: Left,
-}
-
-/// Deliveries that wait for something, until the host takes them over.
-#[derive(Default)]
-pub(crate) struct Left {
-    deliveries: RefCell<Vec<Waiting>>,
-    pub(crate) added: Notify,
-}
-
-/// A delivery that waits for something.
-pub(crate) type Waiting = Pin<Box<dyn Future<Output = ()>>>;
-
-impl Left {
-    fn add(&self, delivery: Waiting) {
-        self.deliveries.borrow_mut().push(delivery);
-        self.added.notify_one();
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.deliveries.borrow().len()
-    }
-
-    pub(crate) fn take(&self) -> Vec<Waiting> {
-        self.deliveries.take()
-    }
-}
-
-/// A delivery in work, which is over when this is dropped, for whatever reason.
-struct InWork<'w> {
-    router: &'w Router,
-    seat: &'w Seat,
-    /// `None` once another one stands for the delivery.
-    parcel: Option<&'w Parcel>,
-    /// Whether it is counted among those in flight; not while it is handled in place.
-    is_counted: bool,
-}
-
-impl<'w> InWork<'w> {
-    /// Stands for a delivery that is handled in place.
-    fn in_place(router: &'w Router, seat: &'w Seat, parcel: &'w Parcel) -> Self {
-        Self { router, seat, parcel: Some(parcel), is_counted: false }
-    }
-
-    /// Stands for a delivery that is counted already.
-    fn counted(router: &'w Router, seat: &'w Seat, parcel: &'w Parcel) -> Self {
-        Self { router, seat, parcel: Some(parcel), is_counted: true }
-    }
-
-    fn hand_over(mut self) {
-        self.parcel = None;
-    }
-}
-
-impl Drop for InWork<'_> {
-    fn drop(&mut self) {
-        let Some(parcel) = self.parcel else { return };
-        if self.seat.rules.ordered_by_key
-            && let Some(key) = parcel.envelope.key()
-        {
-            self.seat.queue.release(key);
-        }
-        if self.is_counted {
-            self.seat.counters.in_flight.fetch_sub(1, Relaxed);
-        }
-        self.router.live.end();
-    }
-}
-
-/// Counts a delivery as resting until it is dropped.
-struct Resting<'w> {
-    resting: &'w Cell<usize>,
-    seat: &'w Seat,
-}
-
-impl<'w> Resting<'w> {
-    fn begin(resting: &'w Cell<usize>, seat: &'w Seat) -> Self {
-        resting.set(resting.get() + 1);
-        seat.changed.notify_one();
-        Self { resting, seat }
-    }
-}
-
-impl Drop for Resting<'_> {
-    fn drop(&mut self) {
-        self.resting.set(self.resting.get() - 1);
-        self.seat.changed.notify_one();
-    }
 }
 
 /// How far the first attempt came when it was polled once.
@@ -158,7 +69,9 @@ impl<A: Actor<Context = Context<A>>> Lane for Work<A> {
         asker: Option<&mut Asker<'_>>,
         cx: &mut TaskContext<'_>,
     ) -> Result<(), Parcel> {
-        if self.spot.is_taken() {
+        // What nobody waits for may be left behind by a thread that ends: it stays at home.
+        let is_abroad = !self.is_home && asker.is_none() && parcel.chain.is_none();
+        if self.spot.is_taken() || is_abroad {
             return Err(parcel);
         }
         self.router.live.begin();
@@ -179,9 +92,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         cx: &mut TaskContext<'_>,
     ) {
         if let Some(parcel) = self.begin(parcel, table, None, cx) {
-            self.seat.counters.in_flight.fetch_add(1, Relaxed);
-            let delivery = Rc::clone(self).go_on(parcel, First::Unbegun, Instant::now());
-            let mut delivery: Waiting = Box::pin(delivery);
+            let mut delivery = self.go_on_with(parcel, First::Unbegun, Instant::now());
             // Most are done at once: they need no place among those that wait.
             if delivery.as_mut().poll(cx).is_pending() {
                 self.left.add(delivery);
@@ -199,10 +110,10 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         cx: &mut TaskContext<'_>,
     ) -> Option<Parcel> {
         let started = Instant::now();
-        let in_work = InWork::in_place(&self.router, &self.seat, &parcel);
+        let in_place = InPlace::begin(&self.router, &self.seat, &parcel);
         let first = match self.first_attempt(&parcel, started, cx) {
             First::Unbegun => {
-                in_work.hand_over();
+                in_place.hand_over();
                 return Some(parcel);
             }
             First::Done(Ok(outputs)) if parcel.replay.is_none() => {
@@ -212,13 +123,18 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
             }
             first => first,
         };
-        in_work.hand_over();
-        self.seat.counters.in_flight.fetch_add(1, Relaxed);
+        in_place.hand_over();
         if let Some(asker) = asker {
             parcel.chain = Some(asker.chain());
         }
-        self.left.add(Box::pin(Rc::clone(self).go_on(parcel, first, started)));
+        self.left.add(self.go_on_with(parcel, first, started));
         None
+    }
+
+    fn go_on_with(self: &Rc<Self>, parcel: Parcel, first: First<A>, started: Instant) -> Waiting {
+        // Before the future is polled, so that a thread that ends loses nothing.
+        let in_flight = InFlight::begin(&self.router, &self.seat, parcel);
+        Box::pin(Rc::clone(self).go_on(in_flight, first, started))
     }
 
     /// Calls the handler and polls it once, if nothing stands around it.
@@ -244,51 +160,29 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
     }
 
     /// Brings a delivery, which counts as in work, to its end.
-    async fn go_on(self: Rc<Self>, parcel: Parcel, first: First<A>, started: Instant) {
-        let _in_work = InWork::counted(&self.router, &self.seat, &parcel);
+    async fn go_on(self: Rc<Self>, in_flight: InFlight, first: First<A>, started: Instant) {
+        let parcel = &in_flight.parcel;
         let attempts = Cell::new(u32::from(!matches!(first, First::Unbegun)));
         let outcome = match first {
-            First::Unbegun => self.handle(&parcel, &attempts).await,
-            first => self.attempt_or_fall_back(&parcel, &attempts, first).await,
+            First::Unbegun => self.handle(parcel, &attempts).await,
+            first => self.attempt_or_fall_back(parcel, &attempts, first).await,
         };
-        self.record(&parcel, started, outcome.as_ref().err(), attempts.get());
+        self.record(parcel, started, outcome.as_ref().err(), attempts.get());
         let is_handled = match outcome {
             Ok(outputs) => {
-                self.publish_all(&parcel, outputs).await;
+                self.publish_all(parcel, outputs).await;
                 true
             }
             Err(error) => {
                 let is_handled = error.kind() == ErrorKind::Duplicate;
-                self.end(&parcel, error, started, attempts.get()).await;
+                self.end(parcel, error, started, attempts.get()).await;
                 is_handled
             }
         };
         if let Some(replay) = &parcel.replay {
             replay.settle(is_handled, self.router.clock.now()).await;
         }
-    }
-
-    /// Says to all whom it concerns that the event was not handled.
-    async fn end(&self, parcel: &Parcel, error: HandlerError, started: Instant, attempts: u32) {
-        match error.kind() {
-            ErrorKind::Decline => self.pass_on(parcel).await,
-            // Refused only at shutdown, where each chain tells its requester when it is dropped.
-            ErrorKind::Unavailable => drop(self.router.bury_unavailable(parcel, &self.seat)),
-            ErrorKind::Expired | ErrorKind::Duplicate => {
-                parcel.fail_at(&self.seat.handler, &error);
-            }
-            ErrorKind::Deadline => {
-                if let Some(chain) = &parcel.chain {
-                    chain.time_out();
-                }
-                let error = HandlerError::timeout(started.elapsed());
-                self.fail(parcel, error, false, attempts).await;
-            }
-            _ => {
-                let told = parcel.fail_at(&self.seat.handler, &error);
-                self.fail(parcel, error, told, attempts).await;
-            }
-        }
+        in_flight.finish();
     }
 
     /// Runs the delivery through the layers around it.
@@ -419,117 +313,6 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         }
         sleep(pause).await;
         Ok(())
-    }
-
-    /// Publishes what the handler put out; the host waits for those who have no room.
-    fn publish(
-        self: &Rc<Self>,
-        parcel: &Parcel,
-        outputs: Outbox,
-        table: &Table,
-        asker: Option<&mut Asker<'_>>,
-        cx: &mut TaskContext<'_>,
-    ) {
-        let chain = match asker {
-            Some(asker) => asker.look_among(&outputs),
-            None => parcel.chain.clone(),
-        };
-        self.offer(chain.as_deref(), &outputs);
-        let mut left = outputs.len();
-        for envelope in outputs {
-            left -= 1;
-            // What follows in place comes last, so that it sees what was put out beside it.
-            let cx = (left == 0).then_some(&mut *cx);
-            let parcel = Parcel::new(envelope, chain.clone());
-            if let Some(rest) = self.router.publish_onward_now(parcel, table, cx) {
-                let work = Rc::clone(self);
-                self.router.live.begin();
-                self.left.add(Box::pin(async move {
-                    let _live = LiveGuard::go_on(&work.router.live);
-                    work.router.publish_onward_rest(rest).await;
-                }));
-            }
-        }
-    }
-
-    fn offer(&self, chain: Option<&Chain>, outputs: &[Envelope]) {
-        if let Some(chain) = chain {
-            outputs.iter().for_each(|envelope| chain.offer(envelope));
-        }
-    }
-
-    /// As [`publish`](Self::publish), waiting for room.
-    async fn publish_all(&self, parcel: &Parcel, outputs: Outbox) {
-        self.offer(parcel.chain.as_deref(), &outputs);
-        for envelope in outputs {
-            self.router.publish_onward(Parcel::new(envelope, parcel.chain.clone())).await;
-        }
-    }
-
-    async fn pass_on(&self, parcel: &Parcel) {
-        if self.router.pass_on(parcel).await {
-            return;
-        }
-        let (event, trace_id) = (parcel.envelope.name(), parcel.envelope.trace_id());
-        if !parcel.fail(RequestError::NoHandler { event, trace_id }) {
-            self.router.bury(parcel, &self.seat.handler, DeadReason::Declined, 1);
-        }
-    }
-
-    /// Publishes the error fact, and keeps the event as a dead letter unless it was refused and a
-    /// requester was told.
-    async fn fail(&self, parcel: &Parcel, error: HandlerError, told: bool, attempts: u32) {
-        let (envelope, handler) = (&parcel.envelope, &self.seat.handler);
-        let is_refused = error.is_public() || error.is_refusal();
-        if !is_refused {
-            tracing::error!(
-                handler = %handler, event = envelope.name(), trace_id = %envelope.trace_id(),
-                attempts, %error, "delivery failed"
-            );
-        }
-        if let Some(fact) = self.router.error_fact(envelope, handler, &error, attempts) {
-            self.router.publish_onward(Parcel::new(fact, parcel.chain.clone())).await;
-        }
-        if !(told && is_refused) {
-            self.router.bury(parcel, handler, DeadReason::Failed(error), attempts);
-        }
-    }
-
-    fn record(
-        &self,
-        parcel: &Parcel,
-        started: Instant,
-        error: Option<&HandlerError>,
-        attempts: u32,
-    ) {
-        let counters = &self.seat.counters;
-        let (envelope, ended) = (&parcel.envelope, Instant::now());
-        let took = ended - started;
-        let failure = error.filter(|error| error.kind() != ErrorKind::Decline);
-        match error.map(HandlerError::kind) {
-            Some(ErrorKind::Unavailable) => return,
-            Some(ErrorKind::Expired) => drop(counters.expired.fetch_add(1, Relaxed)),
-            Some(ErrorKind::Duplicate) => drop(counters.duplicates.fetch_add(1, Relaxed)),
-            _ => counters.record(
-                took,
-                failure.map(|error| LastError {
-                    code: error.error_code().to_owned(),
-                    trace_id: envelope.trace_id(),
-                    at: self.router.clock.now(),
-                }),
-            ),
-        }
-        let handler = &*self.seat.handler;
-        let delivered = Delivered { envelope, handler, error, attempts, took };
-        self.router.observer.see(|| Observed::Delivered(delivered));
-        self.router.event_log.push(&Entry {
-            ended,
-            envelope,
-            handler: Some(&self.seat.handler),
-            took,
-            error: failure.map(HandlerError::error_code),
-            attempts,
-        });
     }
 }
 

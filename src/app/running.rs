@@ -45,7 +45,10 @@ impl Running {
         let operations = http::operations(bus.clone());
         let sessions = edges.ws.iter().map(|(path, ws)| ws.install(path, &bus, &settings.ws));
         let (sessions, services) = (sessions.collect::<Vec<_>>(), edges.services.clone());
+        let joining = runtime.clone();
         let app = move || {
+            // A worker answers what its clients ask for itself, where it may.
+            joining.join_thread();
             let app = WebApp::new().configure(operations.clone());
             let app = sessions.iter().fold(app, |app, session| app.configure(session.clone()));
             let app = app.configure(|config| services.iter().for_each(|s| s.configure(config)));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::clock::{millis, secs};
 use crate::layer::retry::{Jitter, RetryRules};
-use crate::policy::{Overflow, Policy, Restart, RestartRules, Rules};
+use crate::policy::{Instances, Overflow, Policy, Restart, RestartRules, Rules};
 
 /// The most threads that one blocking handler may have.
 const THREADS_MAX: usize = 256;
@@ -46,6 +46,7 @@ impl Policy {
             queue_max,
             overflow,
             concurrency,
+            instances,
             ordered_by_key,
             parks_key,
             priority,
@@ -81,7 +82,8 @@ impl Policy {
             (one, other) => one.is_none() && other.is_none(),
         };
         bulkhead
-            && equal!(queue_max, overflow, concurrency, ordered_by_key, parks_key, priority, group)
+            && equal!(queue_max, overflow, concurrency, instances, ordered_by_key, parks_key)
+            && equal!(priority, group)
             && equal!(ttl, timeout, stuck_after, attempts_max, attempts_for, retry_delay)
             && equal!(retry_delay_max, retry_jitter, retry_within, rate_limit, breaker, dedupe)
             && equal!(restart, restarts_max, restarts_within, restart_delay, restart_delay_max)
@@ -99,6 +101,7 @@ impl Policy {
             queue_max: self.queue_max.unwrap_or_default(),
             overflow: overflow.unwrap_or_default(),
             concurrency: self.concurrency.unwrap_or(1),
+            instances: self.instances.unwrap_or_default(),
             ordered_by_key: self.ordered_by_key.unwrap_or_default(),
             parks_key: self.parks_key.unwrap_or_default(),
             priority: self.priority,
@@ -129,6 +132,8 @@ impl Policy {
     pub(crate) fn fault(&self) -> Option<&'static str> {
         let zero = |limit: Option<Duration>| limit == Some(Duration::ZERO);
         let odd = |threads| threads == 0 || threads > THREADS_MAX;
+        let odd_threads =
+            |instances| matches!(instances, Instances::Threads(threads) if odd(threads));
         let never = self.attempts_for.iter().any(|(_, attempts)| *attempts == 0);
         let own = [
             (self.queue_max == Some(0), "queue_max is 0: a queue needs room for one event"),
@@ -139,6 +144,7 @@ impl Policy {
             (zero(self.ttl), "ttl is 0: every event would be too old"),
             (zero(self.stuck_after), "stuck_after is 0: every delivery would be reported"),
             (self.blocking.is_some_and(odd), "blocking needs 1 to 256 threads"),
+            (self.instances.is_some_and(odd_threads), "instances on threads need 1 to 256 of them"),
         ];
         own.into_iter()
             .find_map(|(is_wrong, reason)| is_wrong.then_some(reason))

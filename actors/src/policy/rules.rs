@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::layer::retry::RetryRules;
-use crate::policy::{Overflow, Restart};
+use crate::policy::{Instances, Overflow, Restart};
 
 /// What one handler lives by.
 #[derive(Clone, Debug)]
@@ -12,6 +12,7 @@ pub(crate) struct Rules {
     pub(crate) queue_max: usize,
     pub(crate) overflow: Overflow,
     pub(crate) concurrency: usize,
+    pub(crate) instances: Instances,
     pub(crate) ordered_by_key: bool,
     pub(crate) parks_key: bool,
     pub(crate) priority: Option<i32>,
@@ -22,6 +23,16 @@ pub(crate) struct Rules {
     pub(crate) retry: RetryRules,
     pub(crate) restart: RestartRules,
     pub(crate) blocking: Option<usize>,
+}
+
+impl Rules {
+    /// On how many threads of its own it runs.
+    pub(crate) fn threads(&self) -> Option<usize> {
+        match self.instances {
+            Instances::Threads(threads) => self.blocking.or(Some(threads)),
+            Instances::One | Instances::PerWorker => self.blocking,
+        }
+    }
 }
 
 /// When an actor that ended is built again.

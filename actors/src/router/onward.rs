@@ -33,7 +33,7 @@ impl Router {
         self.count_published(&parcel.envelope);
         let places = self.choose(route.as_deref().map(|route| &**route), &parcel);
         if let ([place], Some(cx)) = (&*places, cx) {
-            match lane::handle(place.address(parcel), &place.seat, table, None, cx) {
+            match lane::handle(place.address(parcel), &place.seat, &self.phase, table, None, cx) {
                 Ok(()) => return None,
                 Err(back) => parcel = back,
             }

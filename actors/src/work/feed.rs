@@ -50,6 +50,14 @@ pub(crate) enum SendError {
     Lost,
 }
 
+impl<A: Actor> Clone for Feed<A> {
+    fn clone(&self) -> Self {
+        let Self { takes, send, direct, fallback } = self;
+        let (takes, fallback) = (takes.clone(), fallback.clone());
+        Self { takes, send: *send, direct: *direct, fallback }
+    }
+}
+
 impl<A: Actor<Context = Context<A>>> Feed<A> {
     pub(crate) fn of<E: Event, O: Output>() -> Self
     where

@@ -13,6 +13,7 @@ mod drops;
 mod fallback;
 mod graph;
 mod hops;
+mod lanes;
 mod layers;
 mod missed;
 mod mounting;

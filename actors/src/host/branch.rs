@@ -1,0 +1,103 @@
+//! A handler on a thread that has joined the runtime: an actor more, which handles in place what is
+//! requested there. The queue stays at home.
+
+use std::pin::pin;
+use std::sync::{Arc, Weak};
+
+use actix::{Actor, Addr, Context};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::oneshot;
+
+use crate::handler::Resident;
+use crate::host::{Host, HostPlan, Site};
+use crate::instance::{Factory, Instance};
+use crate::lane::OpenLane;
+use crate::router::Router;
+use crate::seat::{Branching, Seat};
+use crate::supervisor::{AddBranch, Branch, Orders, Supervisor};
+use crate::work::{Feed, Waiting};
+
+/// What each branch is made from.
+struct BranchPlan<A: Actor> {
+    /// Weak, because the seat, which holds this, is held by the router.
+    router: Weak<Router>,
+    factory: Factory<A>,
+    feeds: Vec<Feed<A>>,
+    resident: fn(&A) -> Resident,
+    supervisor: Addr<Supervisor>,
+}
+
+/// What opens branches; `None` for a handler that has to stay where it is.
+pub(super) fn branching<A>(plan: &HostPlan<A>, supervisor: &Addr<Supervisor>) -> Option<Branching>
+where
+    A: Actor<Context = Context<A>>,
+{
+    let plan = BranchPlan {
+        router: Arc::downgrade(&plan.router),
+        factory: Arc::clone(&plan.factory),
+        feeds: plan.feeds.clone(),
+        resident: plan.resident.filter(|_| plan.seat.has_branches())?,
+        supervisor: supervisor.clone(),
+    };
+    Some(Arc::new(move |seat| open(&plan, seat)))
+}
+
+/// Opens a branch on this thread. It works once its actor has started; until then events wait in the
+/// queue.
+fn open<A: Actor<Context = Context<A>>>(plan: &BranchPlan<A>, seat: &Arc<Seat>) {
+    let Some(router) = plan.router.upgrade() else { return };
+    let (orders, supervisor) = (Arc::<Orders>::default(), plan.supervisor.clone());
+    let plan = HostPlan {
+        router,
+        seat: Arc::clone(seat),
+        factory: Arc::clone(&plan.factory),
+        feeds: plan.feeds.clone(),
+        resident: Some(plan.resident),
+    };
+    let host = Host::new(plan, supervisor.clone(), Arc::clone(&orders), Site::Branch);
+    let lane = OpenLane::new(seat, host.work.clone());
+    let (until, ended) = oneshot::channel();
+    let add = AddBranch { seat_id: seat.id, branch: Branch { orders, ended } };
+    actix_rt::spawn(async move {
+        // Dropped with the branch, whatever ends it.
+        let _until: oneshot::Sender<()> = until;
+        if supervisor.send(add).await.is_ok_and(|is_known| is_known) {
+            host.run_branch(lane).await;
+        }
+    });
+}
+
+impl<A: Actor<Context = Context<A>>> Host<A> {
+    /// Finishes what was begun on this thread, until the handler or the runtime ends.
+    async fn run_branch(self, lane: OpenLane) {
+        let (seat, work) = (&self.work.seat, &self.work);
+        let instances = &work.crew.instances;
+        let mut lives: FuturesUnordered<_> = instances
+            .iter()
+            .map(|instance| instance.keep(&self.factory, self.resident, seat, &self.supervisor))
+            .collect();
+        let mut lives = pin!(lives.by_ref());
+        let mut waiting = FuturesUnordered::<Waiting>::new();
+        let mut lane = Some(lane);
+        loop {
+            waiting.extend(work.left.take());
+            if lane.is_none() && waiting.is_empty() {
+                break;
+            }
+            tokio::select! {
+                biased;
+                () = self.orders.retire.notified() => break,
+                () = self.orders.quit.notified() => lane = None,
+                () = self.orders.recall.notified() => instances.iter().for_each(Instance::recall),
+                Some(_) = lives.next() => lane = None,
+                Some(()) = waiting.next() => {}
+                () = work.left.added.notified() => {}
+            }
+        }
+        drop(lane);
+        seat.leave_spot(&work.spot);
+        instances.iter().for_each(Instance::retire);
+        while lives.next().await.is_some() {}
+    }
+}
