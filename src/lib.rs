@@ -9,6 +9,9 @@ pub use callboard_actors::*;
 
 pub mod settings;
 pub mod telemetry;
+pub mod auth;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod db;
 pub mod http;
 pub mod ws;

@@ -6,9 +6,11 @@ mod syntax;
 mod env_file;
 mod reader;
 mod groups;
+mod auth;
 
 use std::{env, iter};
 
+pub use auth::{AuthSettings, JwtAlgorithm};
 pub use fault::{SettingsError, SettingsFault, SettingsOrigin};
 pub use groups::{BusSettings, DbSettings, LogFormat, LogSettings, ServerSettings, WsSettings};
 pub use reader::Variable;
@@ -28,7 +30,7 @@ const ENV_FILE: &str = ".env";
 /// | set, in the right form and within its limits | its value |
 /// | set in several places | the first of environment, `.env`, the application's defaults counts |
 /// | blank, in a wrong form, out of its limits, or not UTF-8 | a fault |
-/// | unknown, starting with `SERVER_`, `DB_`, `BUS_`, `WS_` or `LOG_` | a fault |
+/// | unknown, starting with `SERVER_`, `AUTH_`, `DB_`, `BUS_`, `WS_` or `LOG_` | a fault |
 /// | unknown, any other name | ignored |
 ///
 /// Truth values are `1`, `true`, `yes`, `on` and `0`, `false`, `no`, `off` in any case; times are
@@ -39,6 +41,8 @@ const ENV_FILE: &str = ".env";
 pub struct Settings {
     /// The HTTP server.
     pub server: ServerSettings,
+    /// Who may come in.
+    pub auth: AuthSettings,
     /// The database.
     pub db: DbSettings,
     /// The bus and its handlers.
@@ -156,6 +160,7 @@ impl Settings {
     fn read(reader: &mut Reader) -> Self {
         Self {
             server: ServerSettings::read(reader),
+            auth: AuthSettings::read(reader),
             db: DbSettings::read(reader),
             bus: BusSettings::read(reader),
             ws: WsSettings::read(reader),

@@ -84,6 +84,16 @@ pub enum SettingsFault {
         /// Where it came from.
         other_origin: SettingsOrigin,
     },
+    /// A value is right alone and has no place beside the others, or not without them.
+    #[error("{name} is set ({origin}), but {problem}")]
+    Misplaced {
+        /// The variable.
+        name: &'static str,
+        /// Where its value came from.
+        origin: SettingsOrigin,
+        /// What is wrong with the whole, and what to do.
+        problem: &'static str,
+    },
     /// A name is in one of the groups (`DB_`, `WS_`, …) and is no setting.
     #[error("{} ({origin}) is not a setting, {}", .name.escape_debug(), advice(name, *.suggestion))]
     Unknown {

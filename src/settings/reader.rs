@@ -50,6 +50,12 @@ pub(super) struct Reading<T> {
     sound: bool,
 }
 
+impl<T> Reading<T> {
+    pub(super) fn is_sound(&self) -> bool {
+        self.sound
+    }
+}
+
 /// Reads one variable after another, and remembers each of them and every fault.
 ///
 /// It never stops at a fault, so that one pass finds all: the built-in default stands for a faulty
@@ -162,6 +168,13 @@ impl Reader {
                 other_origin: other.origin,
             });
         }
+    }
+
+    /// Refuses a value that is right alone and wrong beside others; `problem` completes the sentence
+    /// "it is set, but …" and says what to do.
+    pub(super) fn misplaced<T>(&mut self, reading: &Reading<T>, problem: &'static str) {
+        let Reading { name, origin, .. } = *reading;
+        self.faults.push(SettingsFault::Misplaced { name, origin, problem });
     }
 
     /// Refuses the settings if a value is faulty, or a name of one of the groups was never read.

@@ -14,6 +14,9 @@ const SECONDS_MAX: u64 = 365 * 24 * 60 * 60;
 /// Larger queues overflow the counters of the channels behind them.
 const COUNT_MAX: u32 = u32::MAX;
 
+/// A shorter key of HS256 is weaker than the algorithm (RFC 7518, section 3.2).
+const SECRET_MIN: usize = 32;
+
 const DSN_SCHEMES: [&str; 3] = ["sqlite:", "postgres:", "postgresql:"];
 
 type Parse<T> = Box<dyn Fn(&str) -> Option<T>>;
@@ -123,6 +126,31 @@ fn origin(text: &str) -> Option<String> {
         && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
     let host_ok = !host.is_empty() && !host.contains(foreign);
     (scheme_ok && host_ok).then(|| text.to_ascii_lowercase())
+}
+
+/// What may be left unset. Only the built-in default is empty: the reader refuses it elsewhere.
+pub(super) fn optional<T: 'static>(syntax: Syntax<T>) -> Syntax<Option<T>> {
+    let Syntax { expects, secret, parse } = syntax;
+    let parse: Parse<Option<T>> = Box::new(move |text| match text {
+        "" => Some(None),
+        text => parse(text).map(Some),
+    });
+    Syntax { expects, secret, parse }
+}
+
+pub(super) fn secret() -> Syntax<SecretString> {
+    let expects = format!(
+        "a secret of at least {SECRET_MIN} bytes, such as the output of `openssl rand -base64 48`"
+    );
+    let parse = |text: &str| (text.len() >= SECRET_MIN).then(|| SecretString::from(text));
+    Syntax { secret: true, ..Syntax::new(expects, parse) }
+}
+
+/// Seconds without decimals, of which 0 is one.
+pub(super) fn whole_seconds(range: RangeInclusive<u64>) -> Syntax<Duration> {
+    let whole = whole(range);
+    let expects = format!("{}, in seconds", whole.expects);
+    Syntax::new(expects, move |text| whole.parse(text).map(Duration::from_secs))
 }
 
 /// One word of a closed list, in any case.

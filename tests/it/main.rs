@@ -5,6 +5,9 @@
 mod program;
 
 mod api;
+mod auth;
+#[cfg(feature = "client")]
+mod client;
 mod db;
 mod examples;
 mod http;

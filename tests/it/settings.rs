@@ -9,10 +9,13 @@ use std::time::Duration;
 use std::{env, fs};
 
 use callboard::settings::{
-    BusSettings, DbSettings, LogFormat, LogSettings, ServerSettings, Settings, SettingsFault,
-    SettingsOrigin, WsSettings,
+    AuthSettings, BusSettings, DbSettings, JwtAlgorithm, LogFormat, LogSettings, ServerSettings,
+    Settings, SettingsFault, SettingsOrigin, WsSettings,
 };
 use secrecy::ExposeSecret;
+
+/// Of 32 bytes, the fewest.
+const SECRET: &str = "hunter2 hunter2 hunter2 hunter2!";
 
 const IN_CHILD: &str = "CALLBOARD_TEST_IN_CHILD";
 
@@ -72,7 +75,11 @@ fn variable_names() -> Vec<&'static str> {
 
 #[test]
 fn defaults_are_the_documented_ones() {
-    let Settings { server, db, bus, ws, log, .. } = Settings::default();
+    let Settings { server, auth, db, bus, ws, log, .. } = Settings::default();
+    assert!(auth.algorithm.is_none() && auth.secret.is_none() && auth.public_key_file.is_none());
+    assert!(auth.key_id.is_none() && auth.issuer.is_none() && auth.audience.is_none());
+    assert_eq!(auth.leeway, Duration::from_secs(30));
+    assert_eq!(auth.token_max, 8192);
     assert_eq!(server.host, "127.0.0.1");
     assert_eq!(server.port, 8000);
     assert!(!server.debug);
@@ -106,12 +113,110 @@ fn a_group_alone_has_the_defaults_of_the_whole() {
         assert_eq!(format!("{one:?}"), format!("{other:?}"));
     };
     same(&ServerSettings::default(), &whole.server);
+    same(&AuthSettings::default(), &whole.auth);
     same(&DbSettings::default(), &whole.db);
     same(&BusSettings::default(), &whole.bus);
     same(&WsSettings::default(), &whole.ws);
     same(&LogSettings::default(), &whole.log);
     let nothing_given = Settings::from_vars(Vec::<(String, String)>::new()).unwrap();
     same(&nothing_given, &whole);
+}
+
+#[test]
+fn each_variable_of_authentication_reaches_its_own_field() {
+    let auth = Settings::from_vars([
+        ("AUTH_SECRET", SECRET),
+        ("AUTH_ALGORITHM", "hs256"),
+        ("AUTH_KEY_ID", "2026-01"),
+        ("AUTH_ISSUER", "https://id.example"),
+        ("AUTH_AUDIENCE", "shop"),
+        ("AUTH_LEEWAY", "0"),
+        ("AUTH_TOKEN_MAX", "111"),
+    ])
+    .unwrap()
+    .auth;
+    assert_eq!(auth.secret.unwrap().expose_secret(), SECRET);
+    assert_eq!(auth.algorithm, Some(JwtAlgorithm::Hs256));
+    assert_eq!(auth.key_id.as_deref(), Some("2026-01"));
+    assert_eq!(auth.issuer.as_deref(), Some("https://id.example"));
+    assert_eq!(auth.audience.as_deref(), Some("shop"));
+    assert_eq!(auth.leeway, Duration::ZERO);
+    assert_eq!(auth.token_max, 111);
+    for (name, algorithm) in [
+        ("RS256", JwtAlgorithm::Rs256),
+        ("ES256", JwtAlgorithm::Es256),
+        ("EdDSA", JwtAlgorithm::EdDsa),
+    ] {
+        let vars = [("AUTH_PUBLIC_KEY_FILE", "key.pem"), ("AUTH_ALGORITHM", name)];
+        let auth = Settings::from_vars(vars).unwrap().auth;
+        assert_eq!(auth.public_key_file.unwrap(), std::path::Path::new("key.pem"));
+        assert_eq!(auth.algorithm, Some(algorithm));
+    }
+}
+
+#[test]
+fn a_secret_is_long_and_not_shown() {
+    for short in ["hunter2", "hunter2-hunter2-hunter2-hunter2"] {
+        assert_eq!(
+            refusal([("AUTH_SECRET", short)]),
+            ["AUTH_SECRET has a value that is not shown (given), expected a secret of \
+              at least 32 bytes, such as the output of `openssl rand -base64 48`"]
+        );
+    }
+    let settings = Settings::from_vars([("AUTH_SECRET", SECRET)]).unwrap();
+    assert!(!format!("{settings:?} {settings:#?}").contains(SECRET));
+}
+
+#[test]
+fn a_leeway_is_short() {
+    for text in ["301", "-1", "0.5", "30s"] {
+        assert_eq!(
+            refusal([("AUTH_LEEWAY", text)]),
+            [format!(
+                "AUTH_LEEWAY is \"{text}\" (given), \
+                 expected a whole number from 0 to 300, in seconds"
+            )]
+        );
+    }
+}
+
+#[test]
+fn authentication_has_one_key_that_fits() {
+    let (secret, file) = (("AUTH_SECRET", SECRET), ("AUTH_PUBLIC_KEY_FILE", "key.pem"));
+    let (hs256, rs256) = (("AUTH_ALGORITHM", "HS256"), ("AUTH_ALGORITHM", "RS256"));
+    let is_set = |name, problem| vec![format!("{name} is set (given), but {problem}")];
+    let both = "so is AUTH_SECRET: keep the one whose key signs the tokens, unset the other";
+    let no_key = "there is no key to verify tokens with: set AUTH_SECRET or AUTH_PUBLIC_KEY_FILE";
+    assert_eq!(refusal([secret, file]), is_set("AUTH_PUBLIC_KEY_FILE", both));
+    assert_eq!(refusal([secret, file, rs256]), is_set("AUTH_PUBLIC_KEY_FILE", both));
+    assert_eq!(
+        refusal([secret, rs256]),
+        is_set(
+            "AUTH_SECRET",
+            "AUTH_ALGORITHM is not HS256: unset it, or set AUTH_PUBLIC_KEY_FILE instead"
+        )
+    );
+    assert_eq!(
+        refusal([file]),
+        is_set(
+            "AUTH_PUBLIC_KEY_FILE",
+            "AUTH_ALGORITHM is not: set it to what the key is for, RS256, ES256 or EdDSA"
+        )
+    );
+    assert_eq!(
+        refusal([file, hs256]),
+        is_set(
+            "AUTH_PUBLIC_KEY_FILE",
+            "AUTH_ALGORITHM is HS256, which has no public key: set RS256, ES256 or EdDSA"
+        )
+    );
+    for name in ["AUTH_KEY_ID", "AUTH_ISSUER", "AUTH_AUDIENCE"] {
+        assert_eq!(refusal([(name, "x")]), is_set(name, no_key));
+    }
+    assert_eq!(refusal([hs256]), is_set("AUTH_ALGORITHM", no_key));
+    // A faulty key is one fault, and makes no second one.
+    assert_eq!(refusal([("AUTH_SECRET", "short"), ("AUTH_ISSUER", "x"), hs256]).len(), 1);
+    assert_eq!(refusal([file, ("AUTH_ALGORITHM", "RS512")]).len(), 1);
 }
 
 #[test]
@@ -173,10 +278,10 @@ fn each_variable_reaches_its_own_field() {
 #[test]
 fn the_list_of_variables_tells_the_truth() {
     let mut names = variable_names();
-    assert_eq!(names.len(), 25);
+    assert_eq!(names.len(), 33);
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 25, "a name is listed twice");
+    assert_eq!(names.len(), 33, "a name is listed twice");
     for variable in Settings::variables() {
         assert!(!variable.meaning.is_empty(), "{variable:?}");
         assert!(!variable.expects.is_empty(), "{variable:?}");
@@ -223,7 +328,7 @@ fn sizes_start_at_one() {
         }
         checked += 1;
     }
-    assert_eq!(checked, 12);
+    assert_eq!(checked, 13);
 }
 
 #[test]

@@ -1,0 +1,22 @@
+//! Who a client is and what it may do: credentials enter, a verified [`Identity`] or a refusal
+//! leaves.
+//!
+//! A [`Provider`] tells who somebody is, a [`Requirement`] what somebody must be permitted. The
+//! provider that verifies JSON Web Tokens needs the feature `auth`, which is on by default; the
+//! rest is always there, so that an edge needs no feature to keep strangers out.
+//!
+//! [`Identity`]: crate::Identity
+
+mod error;
+pub use error::AuthError;
+mod credentials;
+pub use credentials::Credentials;
+mod provider;
+pub use provider::{Authenticating, Provider};
+mod requirement;
+pub use requirement::{Forbidden, Requirement};
+#[cfg(feature = "auth")]
+mod jwt;
+pub use crate::settings::JwtAlgorithm;
+#[cfg(feature = "auth")]
+pub use jwt::{JwtError, JwtIssuer, JwtKey, JwtProvider, JwtToken, LEEWAY_MAX, SECRET_MIN};

@@ -1,0 +1,187 @@
+//! A call that is not made yet: a URL and what goes with it enter, the answer leaves.
+
+use std::fmt::{self, Display, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use awc::http::header::{HeaderName, HeaderValue};
+use awc::http::{Method, Uri};
+use bytes::Bytes;
+use callboard_actors::EventContext;
+use serde::Serialize;
+
+use super::error::ClientError;
+use super::response::ClientResponse;
+use super::worker::{Order, Worker};
+
+/// The longest timeout: adding a longer time to an instant can overflow on some platforms.
+const TIMEOUT_MAX: Duration = Duration::from_hours(365 * 24);
+
+/// A call that is not made yet. A mistake in it is told by [`send`](Self::send).
+#[must_use = "a call is made by `send`"]
+pub struct ClientRequest {
+    worker: Arc<Worker>,
+    method: Method,
+    url: String,
+    query: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
+    timeout: Duration,
+    body_max: usize,
+    fault: Option<&'static str>,
+}
+
+impl ClientRequest {
+    pub(super) fn new(worker: Arc<Worker>, method: Method, url: String) -> Self {
+        let (timeout, body_max) = (worker.options.timeout, worker.options.body_max);
+        let (headers, query) = (Vec::new(), String::new());
+        let (body, fault) = (Bytes::new(), None);
+        Self { worker, method, url, query, headers, body, timeout, body_max, fault }
+    }
+
+    /// Adds a parameter to the query, with what the URL cannot hold escaped.
+    pub fn query(mut self, name: impl AsRef<str>, value: impl Display) -> Self {
+        if !self.query.is_empty() {
+            self.query.push('&');
+        }
+        escape(&mut self.query, name.as_ref());
+        self.query.push('=');
+        escape(&mut self.query, &value.to_string());
+        self
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+        match (name.as_ref().parse(), HeaderValue::from_str(value.as_ref())) {
+            (Ok(name), Ok(value)) => self.headers.push((name, value)),
+            (Err(_), _) => self.fault = Some("the name of a header is not one"),
+            (_, Err(_)) => self.fault = Some("the value of a header is not plain text"),
+        }
+        self
+    }
+
+    /// Adds a bearer token, the header `Authorization`.
+    pub fn bearer(self, token: impl Display) -> Self {
+        self.header("authorization", format!("Bearer {token}"))
+    }
+
+    /// Sets the body to a value as JSON, with its content type.
+    pub fn json(mut self, value: &(impl Serialize + ?Sized)) -> Self {
+        let Ok(json) = serde_json::to_vec(value) else {
+            self.fault = Some("the body cannot be written as JSON");
+            return self;
+        };
+        self.body = json.into();
+        self.header("content-type", "application/json")
+    }
+
+    /// Sets the body, whose content type goes into a header.
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = Bytes::from(body.into());
+        self
+    }
+
+    /// Makes the call a part of what a handler does: it carries the trace as `traceparent` (W3C
+    /// Trace Context, with the event as the parent), and takes no longer than whoever requested
+    /// the event still waits.
+    pub fn context(mut self, ctx: &EventContext) -> Self {
+        let event = ctx.event_id().to_string().replace('-', "");
+        // The random half of the identifier, which is never all zero.
+        let parent = &event[event.len() / 2..];
+        let traceparent = format!("00-{}-{parent}-01", ctx.trace_id());
+        if let Some(remaining) = ctx.remaining() {
+            self.timeout = self.timeout.min(remaining);
+        }
+        self.header("traceparent", traceparent)
+    }
+
+    /// Sets the time of the whole call, up to the last byte of the answer and with all attempts, at
+    /// most a year. After [`context`](Self::context) it replaces what is left of that.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets the largest body of the answer, in bytes.
+    pub fn body_max(mut self, bytes: usize) -> Self {
+        self.body_max = bytes;
+        self
+    }
+
+    /// Makes the call and reads the answer to its end. An answer of any status is an answer; see
+    /// [`error_for_status`](ClientResponse::error_for_status).
+    ///
+    /// # Errors
+    /// [`ClientError`], after the last attempt. Of a call that is not idempotent there is only one
+    /// attempt.
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is broken off and its connection closed, at once and not after the
+    /// timeout; the other side may have acted on it all the same.
+    pub async fn send(self) -> Result<ClientResponse, ClientError> {
+        let bad = |reason| ClientError::BadRequest { reason };
+        if let Some(reason) = self.fault {
+            return Err(bad(reason));
+        }
+        let uri = uri(&self.url, &self.query).map_err(bad)?;
+        let order = Order {
+            method: self.method,
+            origin: origin(&uri),
+            uri,
+            headers: self.headers,
+            body: self.body,
+            timeout: self.timeout.min(TIMEOUT_MAX),
+            body_max: self.body_max,
+        };
+        self.worker.call(order).await
+    }
+}
+
+impl fmt::Debug for ClientRequest {
+    /// Shows neither path nor query nor headers, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let origin = uri(&self.url, "").map(|uri| origin(&uri));
+        f.debug_struct("ClientRequest")
+            .field("method", &self.method)
+            .field("origin", &origin)
+            .finish_non_exhaustive()
+    }
+}
+
+fn uri(url: &str, query: &str) -> Result<Uri, &'static str> {
+    // A fragment is for the caller, not for the server.
+    let url = url.split('#').next().unwrap_or(url);
+    let joint = match (query.is_empty(), url.contains('?')) {
+        (true, _) => "",
+        (false, false) => "?",
+        (false, true) => "&",
+    };
+    let uri: Uri =
+        format!("{url}{joint}{query}").parse().map_err(|_| "expected a URL such as http://a/b")?;
+    let authority = uri.authority().ok_or("the URL has no host")?;
+    if authority.as_str().contains('@') {
+        return Err("the URL holds a user name: put credentials into a header");
+    }
+    match uri.scheme_str() {
+        Some("http") => Ok(uri),
+        Some("https") => Err("this client speaks no TLS: call a proxy that does, by http://"),
+        _ => Err("the URL does not begin with http://"),
+    }
+}
+
+fn origin(uri: &Uri) -> String {
+    let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+    format!("{}://{host}:{}", uri.scheme_str().unwrap_or("http"), uri.port_u16().unwrap_or(80))
+}
+
+/// Escapes all but the unreserved characters of RFC 3986.
+fn escape(target: &mut String, text: &str) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            target.push(byte.into());
+        } else {
+            // Writing to a string does not fail.
+            let _ = write!(target, "%{byte:02X}");
+        }
+    }
+}
