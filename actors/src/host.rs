@@ -6,14 +6,14 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context as TaskContext, Poll, ready};
 
 use actix::{Actor, Addr, Context};
 use actix_rt::Arbiter;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::task::yield_now;
 
+use crate::bell::{Bell, Call};
 use crate::chain::Parcel;
 use crate::crew::Crew;
 use crate::handler::Resident;
@@ -23,7 +23,7 @@ use crate::metrics::HandlerStatus;
 use crate::publish::Publisher;
 use crate::router::Router;
 use crate::seat::{Seat, Spot};
-use crate::supervisor::{Child, Orders, Supervisor};
+use crate::supervisor::{Child, Supervisor};
 use crate::work::{Feed, Left, Waiting, Work};
 
 mod branch;
@@ -43,11 +43,11 @@ pub(crate) fn start<A>(plan: HostPlan<A>, supervisor: &Addr<Supervisor>) -> Chil
 where
     A: Actor<Context = Context<A>>,
 {
-    let orders = Arc::new(Orders::default());
+    let bell = Arc::clone(&plan.seat.bell);
     let seat = Arc::clone(&plan.seat);
     *seat.branching.lock() = branching(&plan, supervisor);
-    let host = Host::new(plan, supervisor.clone(), Arc::clone(&orders), Site::Home);
-    Child { seat, orders, task: actix_rt::spawn(host.run()) }
+    let host = Host::new(plan, supervisor.clone(), Arc::clone(&bell), Site::Home);
+    Child { seat, bell, task: actix_rt::spawn(host.run()) }
 }
 
 /// Whether a host empties the queue.
@@ -62,21 +62,26 @@ struct Host<A: Actor> {
     factory: Factory<A>,
     resident: Option<fn(&A) -> Resident>,
     supervisor: Addr<Supervisor>,
-    orders: Arc<Orders>,
+    bell: Arc<Bell>,
     concurrency: usize,
     /// The handler's own threads.
     threads: Vec<Arbiter>,
 }
 
-type Lives<'h> = FuturesUnordered<Pin<Box<dyn Future<Output = HandlerStatus> + 'h>>>;
+/// An actor that is kept alive.
+type Life<'h> = Pin<Box<dyn Future<Output = HandlerStatus> + 'h>>;
+
+/// A host at work.
+struct Service<'h> {
+    lives: FuturesUnordered<Life<'h>>,
+    waiting: FuturesUnordered<Waiting>,
+    is_closed: bool,
+    /// How the handler ended before its queue was closed.
+    given_up: Option<HandlerStatus>,
+}
 
 impl<A: Actor<Context = Context<A>>> Host<A> {
-    fn new(
-        plan: HostPlan<A>,
-        supervisor: Addr<Supervisor>,
-        orders: Arc<Orders>,
-        site: Site,
-    ) -> Self {
+    fn new(plan: HostPlan<A>, supervisor: Addr<Supervisor>, bell: Arc<Bell>, site: Site) -> Self {
         let HostPlan { router, seat, factory, feeds, resident } = plan;
         let threads = seat.rules.threads().unwrap_or_default();
         let threads: Vec<_> = (0..threads).map(|_| Arbiter::new()).collect();
@@ -95,39 +100,60 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
             name: Arc::clone(&seat.handler),
             domain: Some(Arc::clone(&seat.domain)),
         });
-        let (resting, left, spot) = (Cell::new(0), Left::default(), Spot::new(&seat));
+        let (resting, spot) = (Cell::new(0), Spot::new(&seat));
+        let left = Left::new(Arc::clone(&bell));
         let work = Work { router, seat, publisher, feeds, crew, resting, spot, is_home, left };
         let work = Rc::new(work);
-        Self { work, factory, resident, supervisor, orders, concurrency, threads }
+        Self { work, factory, resident, supervisor, bell, concurrency, threads }
     }
 
     async fn run(self) {
-        let (seat, crew) = (&self.work.seat, &self.work.crew);
-        let mut lives: Lives<'_> = crew
-            .instances
-            .iter()
-            .map(|instance| -> Pin<Box<dyn Future<Output = HandlerStatus>>> {
-                Box::pin(instance.keep(&self.factory, self.resident, seat, &self.supervisor))
-            })
-            .collect();
+        let (seat, work) = (&self.work.seat, &self.work);
         let lane = (self.resident.is_some() && seat.has_lanes)
-            .then(|| OpenLane::new(seat, Rc::<Work<A>>::clone(&self.work)));
-        let status = self.serve(&mut lives).await;
+            .then(|| OpenLane::new(seat, Rc::<Work<A>>::clone(work)));
+        let mut service = self.service();
+        let status = poll_fn(|cx| self.poll_serve(&mut service, Site::Home, cx)).await;
         drop(lane);
         *seat.branching.lock() = None;
-        seat.leave_spot(&self.work.spot);
         seat.set_status(status);
         for parcel in seat.queue.close_and_drain() {
-            self.work.router.live.end();
+            work.router.live.end();
             // Refused only at shutdown, where each chain tells its requester when it is dropped.
-            let _ = self.work.router.bury_unavailable(&parcel, seat);
+            let _ = work.router.bury_unavailable(&parcel, seat);
         }
-        crew.instances.iter().for_each(Instance::retire);
-        while lives.next().await.is_some() {}
+        self.end(service).await;
         for thread in &self.threads {
             // A thread that has ended already needs no stop.
             let _ = thread.stop();
         }
+    }
+
+    /// Finishes what was begun on this thread, until the handler or the runtime ends.
+    async fn run_branch(self, lane: OpenLane) {
+        let mut service = self.service();
+        poll_fn(|cx| self.poll_serve(&mut service, Site::Branch, cx)).await;
+        drop(lane);
+        self.end(service).await;
+    }
+
+    fn service(&self) -> Service<'_> {
+        let instances = self.work.crew.instances.iter();
+        let lives = instances.map(|instance| -> Life<'_> {
+            Box::pin(instance.keep(&self.factory, self.resident, &self.work.seat, &self.supervisor))
+        });
+        Service {
+            lives: lives.collect(),
+            waiting: FuturesUnordered::new(),
+            is_closed: false,
+            given_up: None,
+        }
+    }
+
+    /// Ends the actors.
+    async fn end(&self, mut service: Service<'_>) {
+        self.work.seat.leave_spot(&self.work.spot);
+        self.work.crew.instances.iter().for_each(Instance::retire);
+        while service.lives.next().await.is_some() {}
     }
 
     /// Whether one more delivery may be taken into work. Those that rest leave their place to
@@ -139,68 +165,92 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
     }
 
     /// Handles events until the queue is closed and empty, an actor may not be rebuilt, or the
-    /// runtime stops.
-    async fn serve(&self, lives: &mut Lives<'_>) -> HandlerStatus {
-        let (queue, left) = (&self.work.seat.queue, &self.work.left);
-        let mut waiting = FuturesUnordered::<Waiting>::new();
-        let (mut closed, mut given_up, mut taken) = (false, None, 0);
+    /// runtime stops. Written by hand: it is polled for every wake of a handler.
+    fn poll_serve(
+        &self,
+        service: &mut Service<'_>,
+        site: Site,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<HandlerStatus> {
+        let calls = self.bell.answer(cx);
+        if calls.has(Call::Retire) {
+            return Poll::Ready(HandlerStatus::Ended);
+        }
+        if calls.has(Call::Recall) {
+            self.work.crew.instances.iter().for_each(Instance::recall);
+        }
+        if calls.has(Call::Quit) {
+            self.give_up(service, self.work.seat.status());
+        }
+        self.work.left.attend(true);
+        let outcome = self.poll_deliveries(service, site, cx);
+        self.work.left.attend(false);
+        outcome
+    }
+
+    fn poll_deliveries(
+        &self,
+        service: &mut Service<'_>,
+        site: Site,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<HandlerStatus> {
+        let mut taken = 0;
         loop {
-            waiting.extend(left.take());
-            if waiting.is_empty() && (closed || given_up.is_some()) {
-                return given_up.unwrap_or(HandlerStatus::Ended);
-            }
-            tokio::select! {
-                biased;
-                () = self.orders.retire.notified() => return HandlerStatus::Ended,
-                () = self.orders.recall.notified() => {
-                    self.work.crew.instances.iter().for_each(Instance::recall);
-                }
-                () = self.orders.quit.notified() => {
-                    self.work.crew.instances.iter().for_each(Instance::retire);
-                    given_up.get_or_insert(self.work.seat.status());
-                }
-                Some(status) = lives.next() => {
-                    // One of several actors that may not be rebuilt ends the handler: the others
-                    // would hide that it is ill.
-                    self.work.crew.instances.iter().for_each(Instance::retire);
-                    let status = *given_up.get_or_insert(status);
+            // An actor first: it may answer what waits.
+            while let Poll::Ready(Some(status)) = service.lives.poll_next_unpin(cx) {
+                self.give_up(service, status);
+                if site == Site::Home {
                     self.work.seat.set_status(status);
                 }
-                Some(()) = waiting.next() => {}
-                () = self.work.seat.changed.notified() => {}
-                () = left.added.notified() => {}
-                popped = poll_fn(|cx| queue.poll_pop(cx)),
-                    if !closed && given_up.is_none() && self.has_room(waiting.len()) =>
-                {
-                    match popped {
-                        Some(first) => taken += self.deliver_batch(first, waiting.len()).await,
-                        None => closed = true,
+            }
+            while self.work.left.len() > 0 {
+                for mut delivery in self.work.left.take() {
+                    if delivery.as_mut().poll(cx).is_pending() {
+                        service.waiting.push(delivery);
                     }
                 }
             }
+            while let Poll::Ready(Some(())) = service.waiting.poll_next_unpin(cx) {}
+            if self.work.left.len() > 0 {
+                continue;
+            }
+            let is_over = service.is_closed || service.given_up.is_some();
+            if is_over && service.waiting.is_empty() {
+                return Poll::Ready(service.given_up.unwrap_or(HandlerStatus::Ended));
+            }
             if taken >= BATCH_MAX {
-                taken = 0;
-                yield_now().await;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if site == Site::Branch || is_over || !self.has_room(service.waiting.len()) {
+                return Poll::Pending;
+            }
+            match ready!(self.work.seat.queue.poll_pop(cx)) {
+                Some(first) => taken += self.deliver_batch(first, service.waiting.len(), cx),
+                None => service.is_closed = true,
             }
         }
     }
 
+    /// One of several actors that may not be rebuilt ends the handler: the others would hide that it
+    /// is ill.
+    fn give_up(&self, service: &mut Service<'_>, status: HandlerStatus) {
+        self.work.crew.instances.iter().for_each(Instance::retire);
+        service.given_up.get_or_insert(status);
+    }
+
     /// Works off a batch without a look at anything else; says how many events it took.
-    async fn deliver_batch(&self, first: Parcel, waiting: usize) -> usize {
+    fn deliver_batch(&self, first: Parcel, waiting: usize, cx: &mut TaskContext<'_>) -> usize {
         let (work, queue) = (&self.work, &self.work.seat.queue);
-        let mut next = Some(first);
-        poll_fn(|cx| {
-            let (mut taken, table) = (0, work.router.table_now());
-            while let Some(parcel) = next.take() {
-                work.deliver(parcel, &table, cx);
-                taken += 1;
-                if taken < BATCH_MAX && self.has_room(waiting + work.left.len()) {
-                    next = queue.try_pop();
-                }
+        let (mut next, mut taken, table) = (Some(first), 0, work.router.table_now());
+        while let Some(parcel) = next.take() {
+            work.deliver(parcel, &table, cx);
+            taken += 1;
+            if taken < BATCH_MAX && self.has_room(waiting + work.left.len()) {
+                next = queue.try_pop();
             }
-            Poll::Ready(taken)
-        })
-        .await
+        }
+        taken
     }
 }
 

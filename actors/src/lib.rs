@@ -41,6 +41,7 @@ pub use metrics::{HandlerMetrics, HandlerStatus, LastError, MetricsSnapshot};
 mod event_log;
 pub use event_log::{EventQuery, EventRecord};
 mod observed;
+mod bell;
 mod seat;
 pub use seat::Stuck;
 mod table;

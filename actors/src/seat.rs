@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::bell::{Bell, Call};
 use crate::chain::Parcel;
 use crate::envelope::Envelope;
 use crate::error::panic_text;
@@ -47,8 +48,8 @@ pub(crate) struct Seat {
     pub(crate) drops: Throttle,
     watch: Watch,
     is_paused: AtomicBool,
-    /// Told when the host should look again whether it may take the next event.
-    pub(crate) changed: Notify,
+    /// The bell of the host that empties the queue.
+    pub(crate) bell: Arc<Bell>,
     status: AtomicU8,
     /// Whether nothing stands around an attempt: no layer, breaker, bulkhead, memory of what was
     /// handled, or parked key.
@@ -101,7 +102,7 @@ impl Seat {
             drops: Throttle::default(),
             watch: Watch::default(),
             is_paused: AtomicBool::new(false),
-            changed: Notify::new(),
+            bell: Arc::default(),
             status: AtomicU8::new(0),
             is_plain,
             has_lanes,
@@ -150,7 +151,7 @@ impl Seat {
 
     pub(crate) fn set_paused(&self, paused: bool) {
         self.is_paused.store(paused, Ordering::Release);
-        self.changed.notify_one();
+        self.bell.ring(Call::Look);
     }
 
     pub(crate) fn limiter(&self) -> Option<Arc<Limiter>> {

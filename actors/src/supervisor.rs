@@ -14,11 +14,12 @@ use actix::{
     ResponseFuture, WrapFuture,
 };
 use futures_util::future::try_join_all;
+use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
-use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::bell::{Bell, Call};
 use crate::error::panic_text;
 use crate::metrics::HandlerStatus;
 use crate::policy::Restart;
@@ -94,24 +95,13 @@ impl Message for StopAll {
 /// A host at work.
 pub(crate) struct Child {
     pub(crate) seat: Arc<Seat>,
-    pub(crate) orders: Arc<Orders>,
+    pub(crate) bell: Arc<Bell>,
     pub(crate) task: JoinHandle<()>,
-}
-
-/// What a supervisor tells a host.
-#[derive(Default)]
-pub(crate) struct Orders {
-    /// End for good.
-    pub(crate) retire: Notify,
-    /// End the actors, and ask what follows.
-    pub(crate) recall: Notify,
-    /// Finish what was begun, and end: the handler is gone.
-    pub(crate) quit: Notify,
 }
 
 /// A handler on one more thread.
 pub(crate) struct Branch {
-    pub(crate) orders: Arc<Orders>,
+    pub(crate) bell: Arc<Bell>,
     /// Answers, by an error, when the branch has ended.
     pub(crate) ended: oneshot::Receiver<()>,
 }
@@ -152,7 +142,7 @@ pub(crate) struct Supervisor {
 /// A handler of the domain.
 struct Member {
     seat: Arc<Seat>,
-    orders: Arc<Orders>,
+    bell: Arc<Bell>,
     /// `None` once somebody waits for its end.
     task: Option<JoinHandle<()>>,
     /// Most never have any.
@@ -177,10 +167,10 @@ impl Member {
         self.waiting() >= self.seat.rules.threads().unwrap_or(1) + self.branches.len()
     }
 
-    /// The orders of all its hosts.
-    fn hosts(&self) -> impl Iterator<Item = &Orders> {
-        let branches = self.branches.iter().map(|branch| &*branch.orders);
-        std::iter::once(&*self.orders).chain(branches)
+    /// Calls all its hosts.
+    fn ring(&self, call: Call) {
+        self.bell.ring(call);
+        self.branches.iter().for_each(|branch| branch.bell.ring(call));
     }
 
     /// How many of its actors wait for an answer.
@@ -312,7 +302,7 @@ impl Supervisor {
             self.round.leave(id);
         }
         if !member.branches.is_empty() {
-            member.hosts().for_each(|orders| orders.quit.notify_one());
+            member.ring(Call::Quit);
         }
         if status == HandlerStatus::Down
             && let Some(on_down) = &self.regime.on_down
@@ -348,7 +338,7 @@ impl Supervisor {
             return self.round.leave(seat_id);
         };
         let handler = Arc::clone(&member.seat.handler);
-        member.hosts().for_each(|orders| orders.recall.notify_one());
+        member.ring(Call::Recall);
         let too_late = sleep(RETIRE_TIMEOUT).into_actor(self).map(move |(), act, ctx| {
             if act.round.give_up_on(seat_id, ticket) {
                 tracing::warn!(%handler, "handler does not stop in time, it is rebuilt later");
@@ -393,10 +383,10 @@ impl Handler<StartChild> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, StartChild(hire): StartChild, ctx: &mut Context<Self>) {
-        let Child { seat, orders, task } = hire(&ctx.address());
+        let Child { seat, bell, task } = hire(&ctx.address());
         let id = seat.id;
         let (task, branches) = (Some(task), Vec::new());
-        let member = Member { seat, orders, task, trouble: None, branches, gone: None };
+        let member = Member { seat, bell, task, trouble: None, branches, gone: None };
         self.members.insert(id, member);
     }
 }
@@ -443,8 +433,8 @@ impl Handler<StopChild> for Supervisor {
                 // The host ends by itself when its closed queue is empty.
                 let _ = task.await;
             }
-            for Branch { orders, ended } in branches {
-                orders.quit.notify_one();
+            for Branch { bell, ended } in branches {
+                bell.ring(Call::Quit);
                 // Its end is the answer.
                 let _ = ended.await;
             }
@@ -465,7 +455,7 @@ impl Handler<StopAll> for Supervisor {
         self.round = Round::default();
         Box::pin(async move {
             for member in members.into_values().rev() {
-                member.hosts().for_each(|orders| orders.retire.notify_one());
+                member.ring(Call::Retire);
                 for branch in member.branches {
                     // One that does not end in time is left to the end of its thread.
                     let _ = timeout(RETIRE_TIMEOUT, branch.ended).await;

@@ -1,22 +1,20 @@
 //! A handler on a thread that has joined the runtime: an actor more, which handles in place what is
 //! requested there. The queue stays at home.
 
-use std::pin::pin;
 use std::sync::{Arc, Weak};
 
 use actix::{Actor, Addr, Context};
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 
+use crate::bell::Bell;
 use crate::handler::Resident;
 use crate::host::{Host, HostPlan, Site};
-use crate::instance::{Factory, Instance};
+use crate::instance::Factory;
 use crate::lane::OpenLane;
 use crate::router::Router;
 use crate::seat::{Branching, Seat};
-use crate::supervisor::{AddBranch, Branch, Orders, Supervisor};
-use crate::work::{Feed, Waiting};
+use crate::supervisor::{AddBranch, Branch, Supervisor};
+use crate::work::Feed;
 
 /// What each branch is made from.
 struct BranchPlan<A: Actor> {
@@ -47,7 +45,7 @@ where
 /// queue.
 fn open<A: Actor<Context = Context<A>>>(plan: &BranchPlan<A>, seat: &Arc<Seat>) {
     let Some(router) = plan.router.upgrade() else { return };
-    let (orders, supervisor) = (Arc::<Orders>::default(), plan.supervisor.clone());
+    let (bell, supervisor) = (Arc::<Bell>::default(), plan.supervisor.clone());
     let plan = HostPlan {
         router,
         seat: Arc::clone(seat),
@@ -55,10 +53,10 @@ fn open<A: Actor<Context = Context<A>>>(plan: &BranchPlan<A>, seat: &Arc<Seat>) 
         feeds: plan.feeds.clone(),
         resident: Some(plan.resident),
     };
-    let host = Host::new(plan, supervisor.clone(), Arc::clone(&orders), Site::Branch);
+    let host = Host::new(plan, supervisor.clone(), Arc::clone(&bell), Site::Branch);
     let lane = OpenLane::new(seat, host.work.clone());
     let (until, ended) = oneshot::channel();
-    let add = AddBranch { seat_id: seat.id, branch: Branch { orders, ended } };
+    let add = AddBranch { seat_id: seat.id, branch: Branch { bell, ended } };
     actix_rt::spawn(async move {
         // Dropped with the branch, whatever ends it.
         let _until: oneshot::Sender<()> = until;
@@ -66,38 +64,4 @@ fn open<A: Actor<Context = Context<A>>>(plan: &BranchPlan<A>, seat: &Arc<Seat>) 
             host.run_branch(lane).await;
         }
     });
-}
-
-impl<A: Actor<Context = Context<A>>> Host<A> {
-    /// Finishes what was begun on this thread, until the handler or the runtime ends.
-    async fn run_branch(self, lane: OpenLane) {
-        let (seat, work) = (&self.work.seat, &self.work);
-        let instances = &work.crew.instances;
-        let mut lives: FuturesUnordered<_> = instances
-            .iter()
-            .map(|instance| instance.keep(&self.factory, self.resident, seat, &self.supervisor))
-            .collect();
-        let mut lives = pin!(lives.by_ref());
-        let mut waiting = FuturesUnordered::<Waiting>::new();
-        let mut lane = Some(lane);
-        loop {
-            waiting.extend(work.left.take());
-            if lane.is_none() && waiting.is_empty() {
-                break;
-            }
-            tokio::select! {
-                biased;
-                () = self.orders.retire.notified() => break,
-                () = self.orders.quit.notified() => lane = None,
-                () = self.orders.recall.notified() => instances.iter().for_each(Instance::recall),
-                Some(_) = lives.next() => lane = None,
-                Some(()) = waiting.next() => {}
-                () = work.left.added.notified() => {}
-            }
-        }
-        drop(lane);
-        seat.leave_spot(&work.spot);
-        instances.iter().for_each(Instance::retire);
-        while lives.next().await.is_some() {}
-    }
 }

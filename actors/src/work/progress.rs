@@ -5,26 +5,37 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use tokio::sync::Notify;
-
+use crate::bell::{Bell, Call};
 use crate::chain::Parcel;
 use crate::router::Router;
 use crate::seat::Seat;
 
 /// Deliveries that wait for something, until the host takes them over.
-#[derive(Default)]
 pub(crate) struct Left {
     deliveries: RefCell<Vec<Waiting>>,
-    pub(crate) added: Notify,
+    bell: Arc<Bell>,
+    /// Whether the host is at work, and looks here by itself.
+    is_attended: Cell<bool>,
 }
 
 /// A delivery that waits for something.
 pub(crate) type Waiting = Pin<Box<dyn Future<Output = ()>>>;
 
 impl Left {
+    pub(crate) fn new(bell: Arc<Bell>) -> Self {
+        Self { deliveries: RefCell::default(), bell, is_attended: Cell::new(false) }
+    }
+
     pub(super) fn add(&self, delivery: Waiting) {
         self.deliveries.borrow_mut().push(delivery);
-        self.added.notify_one();
+        if !self.is_attended.get() {
+            self.bell.ring(Call::Look);
+        }
+    }
+
+    /// The host comes, or goes.
+    pub(crate) fn attend(&self, is_attended: bool) {
+        self.is_attended.set(is_attended);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -113,7 +124,7 @@ pub(super) struct Resting<'w> {
 impl<'w> Resting<'w> {
     pub(super) fn begin(resting: &'w Cell<usize>, seat: &'w Seat) -> Self {
         resting.set(resting.get() + 1);
-        seat.changed.notify_one();
+        seat.bell.ring(Call::Look);
         Self { resting, seat }
     }
 }
@@ -121,6 +132,6 @@ impl<'w> Resting<'w> {
 impl Drop for Resting<'_> {
     fn drop(&mut self) {
         self.resting.set(self.resting.get() - 1);
-        self.seat.changed.notify_one();
+        self.seat.bell.ring(Call::Look);
     }
 }
