@@ -4,11 +4,15 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::panic::{self, PanicHookInfo};
 
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{DefaultFields, Writer};
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::settings::{LogFormat, LogSettings};
 
@@ -42,13 +46,18 @@ pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
     })?;
     let is_terminal = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_max_level(LevelFilter::TRACE)
         .with_ansi(is_terminal)
         .with_writer(std::io::stderr);
     let installed = match settings.format {
-        LogFormat::Text if is_terminal => lines.finish().try_init(),
-        LogFormat::Text => lines.fmt_fields(AtOnce(DefaultFields::new())).finish().try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
+        LogFormat::Text if is_terminal => install(lines.finish(), &settings.level, filter),
+        LogFormat::Text => {
+            let lines = lines.fmt_fields(AtOnce(DefaultFields::new()));
+            install(lines.finish(), &settings.level, filter)
+        }
+        LogFormat::Json => {
+            install(lines.json().flatten_event(true).finish(), &settings.level, filter)
+        }
     };
     if installed.is_ok() {
         panic::set_hook(Box::new(log_panic));
@@ -56,6 +65,18 @@ pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
         tracing::debug!("the program has a tracing subscriber of its own");
     }
     Ok(())
+}
+
+/// Installs the lines that the level lets through. A level that names no span needs no look at each
+/// span, of which every delivery has one.
+fn install<S>(lines: S, level: &str, filter: EnvFilter) -> Result<(), TryInitError>
+where
+    S: Subscriber + for<'s> LookupSpan<'s> + Send + Sync,
+{
+    match level.parse::<Targets>() {
+        Ok(targets) if !level.contains('[') => lines.with(targets).try_init(),
+        _ => lines.with(filter).try_init(),
+    }
 }
 
 /// Writes the fields of a span or of an event as the other one does, without colours, but in one

@@ -146,6 +146,8 @@ pub(crate) struct Instance<A: Actor> {
     thread: Option<ArbiterHandle>,
     /// That of the current life of a short-form handler on the host's thread.
     resident: RefCell<Option<Resident>>,
+    /// The life that was current when somebody looked last: to look at it needs no lock.
+    seen: RefCell<Option<Arc<Life<A>>>>,
 }
 
 impl<A: Actor<Context = Context<A>>> Instance<A> {
@@ -158,15 +160,20 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
             called: Notify::new(),
             thread,
             resident: RefCell::default(),
+            seen: RefCell::new(None),
         }
     }
 
     /// The current life, if there is one that is not about to end.
     pub(crate) fn life_now(&self) -> Option<Arc<Life<A>>> {
-        match &*self.stage.state.lock() {
-            State::Alive(life) if !life.is_ending() => Some(Arc::clone(life)),
-            _ => None,
+        let seen = &mut *self.seen.borrow_mut();
+        if seen.as_ref().is_none_or(|life| life.is_ending()) {
+            *seen = match &*self.stage.state.lock() {
+                State::Alive(life) if !life.is_ending() => Some(Arc::clone(life)),
+                _ => None,
+            };
         }
+        seen.clone()
     }
 
     /// The current life; waits through restarts. `None` when the instance is gone.
@@ -229,6 +236,7 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
                 self.live_here(factory, resident, seat, birth).await
             };
             self.resident.replace(None);
+            self.seen.replace(None);
             self.stage.set(State::Starting);
             if end == End::Retired {
                 break HandlerStatus::Ended;
