@@ -71,7 +71,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let operations = http::operations(runtime.bus());
     let bus = web::Data::new(runtime.bus());
     let port = std::env::var("PORT").map_or(Ok(8001), |port| port.parse())?;
+    let joining = runtime.clone();
     HttpServer::new(move || {
+        // Each worker answers for itself what its clients ask for.
+        joining.join_thread();
         App::new()
             .app_data(bus.clone())
             .service(legacy)

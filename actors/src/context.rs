@@ -215,7 +215,9 @@ impl EventContext {
 
     /// A span for what the handler does.
     pub(crate) fn span(&self) -> tracing::Span {
+        // Wherever it is handled, it is not part of what its publisher does.
         tracing::info_span!(
+            parent: None,
             "handle",
             handler = %self.scope.publisher.name,
             event = self.envelope.name(),

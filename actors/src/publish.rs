@@ -324,8 +324,8 @@ impl<E: Event> Future for Publishing<E> {
         };
         budget.made_progress();
         let (publisher, parcel, origin) = publish.into_parcel();
-        let published = publisher.router.publish_now(parcel, origin, None, WhenFull::Wait, cx)?;
-        let Published::Partly(rest) = published else { return Poll::Ready(Ok(())) };
+        let reach = publisher.router.publish_now(parcel, origin, None, WhenFull::Wait, cx)?;
+        let Published::Partly(rest) = reach else { return Poll::Ready(Ok(())) };
         let mut waiting =
             Box::pin(async move { publisher.router.publish_rest(rest).await.map(drop) });
         let outcome = waiting.as_mut().poll(cx);

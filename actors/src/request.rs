@@ -125,9 +125,9 @@ impl<E: Event, R: Event> Request<E, R> {
         };
         let parcel = Parcel::new(envelope, None);
         let when_full = if waits_for_room { WhenFull::Wait } else { WhenFull::Refuse };
-        let published = router.publish_now(parcel, origin, Some(&mut asker), when_full, cx);
+        let reach = router.publish_now(parcel, origin, Some(&mut asker), when_full, cx);
         let refused = move |refused| RequestError::not_accepted(refused, trace_id);
-        let published = published.map_err(refused)?;
+        let reach = reach.map_err(refused)?;
         if let Some(refused) = asker.refused {
             return Err(refused.into());
         }
@@ -138,7 +138,7 @@ impl<E: Event, R: Event> Request<E, R> {
             return Err(RequestError::NoHandler { event, trace_id }.into());
         };
         let exchange = async move {
-            let reached = match published {
+            let reached = match reach {
                 Published::To(reached) => reached,
                 Published::Partly(rest) => {
                     publisher.router.publish_rest(rest).await.map_err(refused)?

@@ -34,8 +34,8 @@ use crate::watchdog::{self, Leash};
 
 /// A runtime about to start: what is mounted, and its limits.
 ///
-/// Its handlers run on the thread that starts it, except those with
-/// [`Policy::blocking`](crate::Policy::blocking).
+/// Its handlers run on the thread that starts it, as far as their policy says nothing else
+/// ([`Policy::instances`](crate::Policy::instances), [`Policy::blocking`](crate::Policy::blocking)).
 #[must_use = "nothing runs until it is started"]
 #[derive(Default)]
 pub struct RuntimeBuilder {

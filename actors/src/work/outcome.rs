@@ -62,7 +62,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
             Some(asker) => asker.look_among(&outputs),
             None => parcel.chain.clone(),
         };
-        self.offer(chain.as_deref(), &outputs);
+        offer(chain.as_deref(), &outputs);
         let mut left = outputs.len();
         for envelope in outputs {
             left -= 1;
@@ -80,15 +80,9 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         }
     }
 
-    fn offer(&self, chain: Option<&Chain>, outputs: &[Envelope]) {
-        if let Some(chain) = chain {
-            outputs.iter().for_each(|envelope| chain.offer(envelope));
-        }
-    }
-
     /// As [`publish`](Self::publish), waiting for room.
     pub(super) async fn publish_all(&self, parcel: &Parcel, outputs: Outbox) {
-        self.offer(parcel.chain.as_deref(), &outputs);
+        offer(parcel.chain.as_deref(), &outputs);
         for envelope in outputs {
             self.router.publish_onward(Parcel::new(envelope, parcel.chain.clone())).await;
         }
@@ -158,5 +152,13 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
             error: failure.map(HandlerError::error_code),
             attempts,
         });
+    }
+}
+
+fn offer(chain: Option<&Chain>, outputs: &[Envelope]) {
+    if let Some(chain) = chain {
+        for envelope in outputs {
+            chain.offer(envelope);
+        }
     }
 }

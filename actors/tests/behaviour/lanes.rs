@@ -172,7 +172,9 @@ async fn a_stop_waits_for_what_is_handled_in_place_elsewhere() {
         let entered = Arc::new(entered);
         async move |event: &Ask, _: &EventContext| {
             entered.lock().send(thread::current().id()).unwrap();
-            thread::sleep(Duration::from_millis(200));
+            // Keeps its thread.
+            let (_open, never) = std::sync::mpsc::channel::<()>();
+            never.recv_timeout(Duration::from_millis(200)).unwrap_err();
             Ok(Answer { n: event.n })
         }
     });

@@ -4,7 +4,7 @@
 use actix::prelude::*;
 use callboard_actors::prelude::*;
 use callboard_actors::testing::TestBus;
-use callboard_actors::{Runtime, StartFault};
+use callboard_actors::{Runtime, RuntimeBuilder, StartFault};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -89,7 +89,7 @@ async fn a_newcomer_s_faults_are_told_at_once() {
     let oracle = on(async |ask: &Ask, _: &EventContext| Ok(Answer { n: ask.n }));
     let domains =
         [Domain::new("oracle").handler(oracle), Domain::new("ears").handler(notes.of_ticks())];
-    let builder = domains.into_iter().fold(Runtime::new().requests::<Ask>(), |b, d| b.mount(d));
+    let builder = domains.into_iter().fold(Runtime::new().requests::<Ask>(), RuntimeBuilder::mount);
     let bus = TestBus::start_with(builder).await.unwrap();
     let newcomer = hand(1, &notes)
         .on::<Ask, Answer>()
