@@ -1,6 +1,6 @@
 //! How many deliveries are accepted and not finished, and the wait until there are none.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
@@ -8,25 +8,30 @@ use tokio::sync::Notify;
 #[derive(Default)]
 pub(crate) struct Live {
     count: AtomicUsize,
+    /// Whether anybody waits for quiet: most of the time nobody does.
+    is_awaited: AtomicBool,
     quiet: Notify,
 }
 
 impl Live {
     pub(crate) fn begin(&self) {
-        self.count.fetch_add(1, Ordering::AcqRel);
+        self.count.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(crate) fn end(&self) {
-        if self.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+        // Either this sees that somebody waits, or who waits sees the count: both are in one order.
+        if self.count.fetch_sub(1, Ordering::SeqCst) == 1 && self.is_awaited.load(Ordering::SeqCst)
+        {
             self.quiet.notify_waiters();
         }
     }
 
     /// Waits until nothing is queued or in work.
     pub(crate) async fn quiet(&self) {
+        self.is_awaited.store(true, Ordering::SeqCst);
         loop {
             let quiet = self.quiet.notified();
-            if self.count.load(Ordering::Acquire) == 0 {
+            if self.count.load(Ordering::SeqCst) == 0 {
                 return;
             }
             quiet.await;

@@ -149,7 +149,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         let Some((place, feed)) = self.placed_feed(parcel) else { return First::Unbegun };
         let mut sending = self.send(parcel, feed, &turn, &life, 1);
         let polled = {
-            let _taken = self.spot.take(&self.seat, place, parcel.envelope.trace_id(), now);
+            let _taken = self.spot.take(&self.seat, place, parcel.envelope.trace_id());
             sending.as_mut().poll(cx)
         };
         match polled {

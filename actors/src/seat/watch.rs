@@ -43,16 +43,23 @@ struct Attempts {
 }
 
 /// What one thread handles in place right now, if anything: written by that thread alone, and read
-/// by the watchdog.
+/// by the watchdog. No clock is read for it: the watchdog remembers when it saw an event first.
+#[derive(Default)]
 pub(crate) struct Spot {
-    /// The moment from which it counts.
-    origin: Instant,
-    /// When the event that is handled was begun, in nanoseconds and never 0; 0 for none.
-    since: AtomicU64,
+    /// Twice the number of events so far, and one more while one is handled.
+    turn: AtomicU64,
     /// Which of the seat's inputs it is.
     input: AtomicUsize,
     trace_id: [AtomicU64; 2],
+    seen: Mutex<Option<Seen>>,
+    /// Whether it was reported as stuck.
     is_reported: AtomicBool,
+}
+
+/// An event that was being handled when somebody looked first.
+struct Seen {
+    turn: u64,
+    at: Instant,
 }
 
 /// A spot that is taken, until this is dropped.
@@ -63,73 +70,69 @@ pub(crate) struct Taken<'s> {
 
 impl Spot {
     pub(crate) fn new(seat: &Seat) -> Arc<Self> {
-        let spot = Arc::new(Self {
-            origin: Instant::now(),
-            since: AtomicU64::default(),
-            input: AtomicUsize::default(),
-            trace_id: Default::default(),
-            is_reported: AtomicBool::default(),
-        });
+        let spot = Arc::<Self>::default();
         seat.watch.0.lock().spots.push(Arc::clone(&spot));
         spot
     }
 
     /// Whether an event is being handled.
     pub(crate) fn is_taken(&self) -> bool {
-        self.since.load(Relaxed) != 0
+        self.turn.load(Relaxed) % 2 == 1
     }
 
-    /// Takes the spot for the time in which an event is handled. Nothing here is locked: what the
-    /// watchdog reads while it changes belongs to an event that is not stuck.
-    pub(crate) fn take<'s>(
-        &'s self,
-        seat: &'s Seat,
-        input: usize,
-        trace_id: TraceId,
-        since: tokio::time::Instant,
-    ) -> Taken<'s> {
-        // The clock of tests is not the machine's.
-        let since = if cfg!(feature = "testing") { Instant::now() } else { since.into_std() };
+    /// Takes the spot for the time in which an event is handled. Nothing here is locked: what is
+    /// read while it changes belongs to an event that is not stuck.
+    pub(crate) fn take<'s>(&'s self, seat: &'s Seat, input: usize, trace_id: TraceId) -> Taken<'s> {
         let (high, low) = trace_id.0.as_u64_pair();
         self.input.store(input, Relaxed);
         self.trace_id[0].store(high, Relaxed);
         self.trace_id[1].store(low, Relaxed);
-        let since = since.saturating_duration_since(self.origin).as_nanos();
-        self.since.store(u64::try_from(since).unwrap_or(u64::MAX).max(1), Release);
+        self.turn.store(self.turn.load(Relaxed) + 1, Release);
         Taken { spot: self, seat }
     }
 
-    /// What is handled, when it takes too long.
-    fn stuck(&self, seat: &Seat, now: Instant) -> Option<Stuck> {
-        let since = self.since.load(Acquire);
-        let begun = self.origin + Duration::from_nanos(since);
-        let running_for = now.saturating_duration_since(begun);
+    /// What is handled, when it takes too long; `is_report` when this is to be said only once.
+    fn stuck(&self, seat: &Seat, now: Instant, is_report: bool) -> Option<Stuck> {
+        let turn = self.turn.load(Acquire);
+        let mut seen = self.seen.lock();
+        if turn % 2 == 0 {
+            *seen = None;
+            return None;
+        }
+        let same = seen.take().filter(|seen| seen.turn == turn);
+        let seen = seen.insert(same.unwrap_or(Seen { turn, at: now }));
+        let running_for = now.saturating_duration_since(seen.at);
+        let is_stuck = running_for >= seat.rules.stuck_after;
+        if !is_stuck || (is_report && self.is_reported.swap(true, Relaxed)) {
+            return None;
+        }
+        Some(self.shown(seat, running_for))
+    }
+
+    fn shown(&self, seat: &Seat, running_for: Duration) -> Stuck {
         let event = seat.wiring.inputs.get(self.input.load(Relaxed));
         let (high, low) = (self.trace_id[0].load(Relaxed), self.trace_id[1].load(Relaxed));
-        let is_stuck = since != 0 && running_for >= seat.rules.stuck_after;
-        // Otherwise another one has begun meanwhile.
-        let is_same = self.since.load(Acquire) == since;
-        (is_stuck && is_same).then(|| Stuck {
+        Stuck {
             handler: seat.handler.to_string(),
             // A pattern takes events of all names.
             event: event.map_or("", |event| event.name),
             trace_id: TraceId(Uuid::from_u64_pair(high, low)),
             attempt: 1,
             running_for,
-        })
+        }
     }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         let spot = self.spot;
+        spot.turn.store(spot.turn.load(Relaxed) + 1, Release);
         if spot.is_reported.load(Relaxed)
             && spot.is_reported.swap(false, Relaxed)
-            && let Some(stuck) = spot.stuck(self.seat, Instant::now())
+            && let Some(Seen { at, .. }) = spot.seen.lock().take()
         {
-            log_end(&stuck);
+            log_end(&spot.shown(self.seat, at.elapsed()));
         }
-        spot.since.store(0, Release);
     }
 }
 
@@ -184,7 +187,7 @@ impl Seat {
         let (attempts, now) = (self.watch.0.lock(), Instant::now());
         let stuck = attempts.in_work.iter().filter(|attempt| attempt.is_stuck(self, now));
         let stuck = stuck.map(|attempt| attempt.shown(self, now));
-        stuck.chain(attempts.spots.iter().filter_map(|spot| spot.stuck(self, now))).collect()
+        stuck.chain(attempts.spots.iter().filter_map(|spot| spot.stuck(self, now, false))).collect()
     }
 
     /// Those of them that this has not said before.
@@ -196,10 +199,7 @@ impl Seat {
             attempt.is_reported = true;
             attempt.shown(self, now)
         });
-        let in_place = spots.iter().filter_map(|spot| {
-            let stuck = spot.stuck(self, now)?;
-            (!spot.is_reported.swap(true, Relaxed)).then_some(stuck)
-        });
+        let in_place = spots.iter().filter_map(|spot| spot.stuck(self, now, true));
         stuck.chain(in_place).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! What is handled in place, on the publisher's own task: nothing of it can be told from outside.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -317,14 +318,44 @@ async fn a_thread_that_ends_loses_nothing_that_was_accepted() {
 async fn own_threads_share_the_work() {
     let (domain, seen) = whereabouts(Policy::default().instances(Instances::Threads(2)));
     let runtime = start(domain).await;
-    let asking = (0..50).map(|n| runtime.request(Ask { n }).into_future());
-    for reply in futures_util::future::join_all(asking).await {
-        reply.unwrap();
+    // Both have to start first.
+    for _ in 0..100 {
+        let asking = (0..50).map(|n| runtime.request(Ask { n }).into_future());
+        for reply in futures_util::future::join_all(asking).await {
+            reply.unwrap();
+        }
+        let threads: HashSet<_> = seen.lock().iter().copied().collect();
+        if threads.len() == 2 {
+            break;
+        }
     }
-    let mut threads: Vec<_> = seen.lock().clone();
-    threads.sort_by_key(|thread| format!("{thread:?}"));
-    threads.dedup();
+    let threads: HashSet<_> = seen.lock().iter().copied().collect();
     assert_eq!(threads.len(), 2);
     assert!(!threads.contains(&thread::current().id()));
     runtime.stop().await;
+}
+
+#[actix::test]
+async fn a_handler_that_keeps_its_publisher_s_thread_is_reported_as_stuck() {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let handler = on(async move |event: &Ask, _: &EventContext| {
+        if event.n == 100 {
+            let _ = released.lock().recv_timeout(Duration::from_secs(10));
+        }
+        Ok(Answer { n: event.n })
+    });
+    let policy = Policy::default().stuck_after(millis(40));
+    let runtime = start(Domain::new("oracle").handler(handler.with(policy))).await;
+    let worker = Worker::new(&runtime);
+    worker.warm_up(&runtime).await;
+    let reply = worker.ask(&runtime, 100);
+    until(|| runtime.health().stuck.len() == 1).await;
+    let stuck = runtime.health().stuck.remove(0);
+    assert_eq!((stuck.handler.as_str(), stuck.event, stuck.attempt), ("oracle.On", Ask::NAME, 1));
+    assert!(stuck.running_for >= millis(40));
+    assert_eq!(runtime.handler("oracle.On").unwrap().metrics().in_flight, 1);
+    release.send(()).unwrap();
+    reply.await.unwrap().unwrap();
+    assert!(runtime.health().stuck.is_empty());
 }
