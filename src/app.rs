@@ -4,6 +4,7 @@
 mod app_error;
 pub use app_error::AppError;
 mod signals;
+mod door;
 mod running;
 pub use running::Running;
 
@@ -15,6 +16,7 @@ use callboard_actors::{
     Bus, Domain, Event, Policy, Runtime, RuntimeBuilder, Schedule, ScheduleError,
 };
 
+use crate::auth::{Provider, Requirement};
 use crate::http::Routes;
 use crate::settings::Settings;
 use crate::telemetry;
@@ -23,6 +25,16 @@ use crate::ws::Ws;
 /// An application about to run: a [`Runtime`] and the edges through which clients reach it.
 ///
 /// Beside the routes that it is given it serves `/health`, `/metrics` and `/events`.
+///
+/// # Who may come in
+///
+/// | a provider of identities | routes, sessions, `/metrics`, `/events` | `/health`, what is `public` |
+/// |---|---|---|
+/// | from [`auth`](Self::auth), else from the settings `AUTH_*` | whom it knows, with the permissions demanded | anybody |
+/// | none | anybody; a demand for permissions is a fault | anybody |
+///
+/// Without a provider a warning in the log says so as soon as others than this machine reach it.
+/// What [`configure`](Self::configure) adds is actix-web's own, and looks after itself.
 #[must_use = "an application does nothing until it runs"]
 pub struct App {
     settings: Settings,
@@ -30,6 +42,7 @@ pub struct App {
     routes: Routes,
     ws: Vec<(String, Ws)>,
     services: Vec<Box<dyn Configure>>,
+    door: door::Door,
     schedules: Vec<Scheduled>,
 }
 
@@ -68,7 +81,8 @@ impl App {
             .event_log_max(bus.event_log_max)
             .dead_letters_max(bus.dead_letters_max);
         let (ws, services, schedules) = (Vec::new(), Vec::new(), Vec::new());
-        Self { settings, runtime, routes: Routes::new(), ws, services, schedules }
+        let (routes, door) = (Routes::new(), door::Door::default());
+        Self { settings, runtime, routes, ws, services, door, schedules }
     }
 
     /// Adds a domain.
@@ -86,6 +100,34 @@ impl App {
     /// Serves WebSocket sessions at `path`.
     pub fn ws(mut self, path: impl Into<String>, ws: Ws) -> Self {
         self.ws.push((path.into(), ws));
+        self
+    }
+
+    /// Sets who tells who a client is; it comes before the settings `AUTH_*`. From then on routes,
+    /// sessions and operations are private; a table of routes or a list of permits with a provider
+    /// of its own keeps that.
+    ///
+    /// ```no_run
+    /// # use callboard::{App, AppError, auth::Provider, http::Routes, settings::Settings};
+    /// # async fn example(routes: Routes, provider: impl Provider) -> Result<(), AppError> {
+    /// App::new(Settings::load()?).routes(routes).auth(provider).run().await
+    /// # }
+    /// ```
+    pub fn auth(mut self, provider: impl Provider) -> Self {
+        self.door.install(provider);
+        self
+    }
+
+    /// Demands permissions of whoever reads `/metrics` and `/events`. Default: none, so that anybody
+    /// who is known may.
+    pub fn operations_require(mut self, requirement: Requirement) -> Self {
+        self.door.require(requirement);
+        self
+    }
+
+    /// Lets anybody read `/metrics` and `/events`, with a provider too.
+    pub fn public_operations(mut self) -> Self {
+        self.door.open_operations();
         self
     }
 
@@ -129,17 +171,22 @@ impl App {
     /// Outside an actix system.
     pub async fn start(self) -> Result<Running, AppError> {
         telemetry::init(&self.settings.log)?;
-        self.routes.check()?;
-        let mut builder = self.routes.declare(self.runtime);
-        for (_, ws) in &self.ws {
+        let door = self.door.settle(&self.settings.auth)?;
+        let routes = self.routes.under(door.provider());
+        routes.check()?;
+        let mut builder = routes.declare(self.runtime);
+        let ws = self.ws.into_iter().map(|(path, ws)| (path, ws.under(door.provider())));
+        let ws: Vec<_> = ws.collect();
+        for (_, ws) in &ws {
             builder = ws.declare(builder)?;
         }
         let runtime = builder.start().await?;
         let edges = running::Edges {
             settings: self.settings,
-            routes: self.routes,
-            ws: self.ws,
+            routes,
+            ws,
             services: self.services,
+            operations: door.operations,
         };
         let running = match Running::serve(runtime.clone(), edges).await {
             Ok(running) => running,

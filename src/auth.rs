@@ -12,9 +12,13 @@ pub use error::AuthError;
 mod credentials;
 pub use credentials::Credentials;
 mod provider;
-pub use provider::{Authenticating, Provider};
+pub use provider::{Authenticated, Authenticating, Provider};
 mod requirement;
 pub use requirement::{Forbidden, Requirement};
+mod guard;
+pub(crate) use guard::{Guard, Refused};
+mod access;
+pub(crate) use access::Access;
 #[cfg(feature = "auth")]
 mod jwt;
 pub use crate::settings::JwtAlgorithm;

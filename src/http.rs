@@ -2,7 +2,8 @@
 //! as problems. What is not in the table cannot be reached.
 //!
 //! [`Routes`] is the table, [`Route`] one line of it in full, and [`Problem`] the shape of every
-//! error. [`operations()`] adds health, metrics and recent events.
+//! error. [`operations()`] adds health, metrics and recent events. With a provider of identities
+//! ([`Routes::auth`]) all of it is private unless it says otherwise.
 
 mod percent;
 mod problem;
@@ -13,6 +14,7 @@ mod patience;
 mod bind;
 mod path;
 mod mount;
+mod private;
 mod exchange;
 mod fault;
 pub use fault::{RouteFault, RoutesError};
@@ -21,4 +23,5 @@ pub use route::Route;
 mod routes;
 pub use routes::Routes;
 mod operations;
-pub use operations::{not_found, operations};
+pub(crate) use operations::operations_behind;
+pub use operations::{not_found, operations, private_operations};

@@ -11,27 +11,32 @@ mod link;
 mod sessions;
 mod hub;
 mod permits;
+mod permit;
+pub use permit::Permit;
 mod session;
 mod turnstile;
 mod assembly;
 mod pump;
 mod lifeline;
 mod origin;
+mod ticket;
 mod handshake;
 mod socket;
 pub use socket::on_connect;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use actix_web::HttpRequest;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
 use callboard_actors::{Bus, Domain, Event, Replies, RuntimeBuilder, Subscriber};
 
-use self::hub::{Audience, Hub};
+use self::hub::Hub;
 use self::permits::Permits;
 use self::session::Edge;
 use self::sessions::Sessions;
+use crate::auth::{Access, Provider};
 use crate::settings::WsSettings;
 
 /// What clients may do over WebSockets: a permit list. Nothing else can be reached.
@@ -69,6 +74,7 @@ use crate::settings::WsSettings;
 #[must_use = "clients may do nothing until it is declared and installed"]
 pub struct Ws {
     permits: Permits,
+    access: Access,
     sessions: Arc<Sessions>,
 }
 
@@ -89,43 +95,90 @@ impl Ws {
     }
 
     /// Clients may publish this event.
-    pub fn publish<E: Event>(mut self) -> Self {
-        self.permits.publish::<E>();
-        self
+    pub fn publish<E: Event>(self) -> Self {
+        self.permit(Permit::publish::<E>())
     }
 
     /// Clients may request this event; its reply is sent to the client that did.
-    pub fn request<E: Replies>(mut self) -> Self {
-        self.permits.request::<E>();
-        self
+    pub fn request<E: Replies>(self) -> Self {
+        self.permit(Permit::request::<E>())
     }
 
     /// Clients may subscribe to this event.
-    pub fn listen<E: Event>(mut self) -> Self {
-        self.permits.listen::<E>(Audience::Everybody);
-        self
+    pub fn listen<E: Event>(self) -> Self {
+        self.permit(Permit::listen::<E>())
     }
 
     /// Clients may subscribe to this event, and those that are also in the room that `room` reads
     /// out of it are sent it. Any client may join any room: the names of those that are not for
     /// everybody must be hard to guess.
     pub fn listen_in_room<E: Event>(
-        mut self,
+        self,
         room: impl Fn(&E) -> &str + Send + Sync + 'static,
     ) -> Self {
-        self.permits.listen::<E>(Audience::room(room));
+        self.permit(Permit::listen_in_room(room))
+    }
+
+    /// Adds a permit in its full form.
+    ///
+    /// ```
+    /// # use callboard::{Event, auth::Provider, ws::{Permit, Ws}};
+    /// # fn example<ChatSend: Event, ChatSent: Event>(provider: impl Provider) {
+    /// let ws = Ws::new()
+    ///     .listen::<ChatSent>()
+    ///     .permit(Permit::publish::<ChatSend>().permissions_all(["chat.write"]))
+    ///     .auth(provider);
+    /// # }
+    /// ```
+    pub fn permit(mut self, permit: Permit) -> Self {
+        permit.enter(&mut self.permits);
         self
     }
 
-    /// Looks for permits that contradict each other.
+    /// Sets who tells who a client is; a handshake without valid credentials is refused then.
+    /// [`App::auth`](crate::App::auth) sets it for all sessions that have none of their own.
+    pub fn auth(mut self, provider: impl Provider) -> Self {
+        self.access.provider = Some(Arc::new(provider));
+        self
+    }
+
+    /// Lets anybody in, with a provider too. Credentials are not looked at.
+    pub fn public(mut self) -> Self {
+        self.access.is_public = true;
+        self
+    }
+
+    /// Demands each of these permissions of whoever opens a session.
+    pub fn permissions_all<P: Into<Cow<'static, str>>>(
+        mut self,
+        permissions: impl IntoIterator<Item = P>,
+    ) -> Self {
+        self.access.requirement = self.access.requirement.permissions_all(permissions);
+        self
+    }
+
+    /// Demands one of these permissions at least, beside what is demanded already.
+    pub fn permissions_any<P: Into<Cow<'static, str>>>(
+        mut self,
+        permissions: impl IntoIterator<Item = P>,
+    ) -> Self {
+        self.access.requirement = self.access.requirement.permissions_any(permissions);
+        self
+    }
+
+    /// The same with a provider, where it has none of its own.
+    pub(crate) fn under(mut self, provider: Option<&Arc<dyn Provider>>) -> Self {
+        self.access = self.access.under(provider);
+        self
+    }
+
+    /// Looks for permits that contradict each other, and for permissions that nobody can have.
     ///
     /// # Errors
     /// All of them at once.
     pub fn check(&self) -> Result<(), WsError> {
-        match self.permits.faults() {
-            [] => Ok(()),
-            faults => Err(WsError { faults: faults.to_vec() }),
-        }
+        let faults = self.permits.faults(&self.access);
+        if faults.is_empty() { Ok(()) } else { Err(WsError { faults }) }
     }
 
     /// Tells a runtime about to start what clients do, and mounts the domain `ws`, whose handler
@@ -147,8 +200,9 @@ impl Ws {
 
     /// Serves WebSockets at a path; for `App::configure`, on each thread of a server.
     ///
-    /// A middleware that knows who the client is puts a [`callboard_actors::Identity`] into the
-    /// request's extensions; the session acts on its behalf. The runtime must be the one to which
+    /// Without a [provider](Self::auth), a middleware that knows who the client is puts a
+    /// [`callboard_actors::Identity`] into the request's extensions; the session acts on its behalf. A
+    /// list whose permissions nobody can have answers every handshake with 500. The runtime must be the one to which
     /// the list was [declared](Self::declare), or clients hear no events.
     pub fn install(
         &self,
@@ -162,12 +216,16 @@ impl Ws {
             sessions: Arc::clone(&self.sessions),
             bus: bus.clone(),
             settings: settings.clone(),
+            door: self.access.fault().map_or_else(|| Ok(self.access.guard()), Err),
         });
+        if let Err(reason) = edge.door {
+            tracing::error!(path, reason, "faulty sessions were installed");
+        }
         let path = path.to_owned();
         move |config| {
             let accept = move |request: HttpRequest, payload: web::Payload| {
-                let response = handshake::accept(&edge, &request, payload);
-                std::future::ready::<HttpResponse>(response)
+                let edge = Arc::clone(&edge);
+                async move { handshake::accept(&edge, &request, payload).await }
             };
             config.service(web::resource(path).route(web::route().to(accept)));
         }

@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use std::mem::take;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseActFuture,
-    ResponseFuture, WrapFuture,
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, ResponseActFuture, ResponseFuture,
+    WrapFuture,
 };
 use futures_util::future::try_join_all;
 use tokio::sync::oneshot;
@@ -35,86 +34,10 @@ pub use escalation::Escalation;
 use escalation::{Ladder, Step};
 mod round;
 use round::{Cue, Round, Ticket};
-
-/// A host reports that an actor ended, and asks what to do.
-#[derive(Clone)]
-pub(crate) struct Ended {
-    pub(crate) seat: Arc<Seat>,
-    pub(crate) end: End,
-    /// Whether a delivery has logged the panic.
-    pub(crate) is_logged: Arc<AtomicBool>,
-}
-
-impl Message for Ended {
-    type Result = Answer;
-}
-
-/// What follows, and whom to tell when the next actor has started.
-pub(crate) struct Answer {
-    pub(crate) verdict: Verdict,
-    pub(crate) started: Option<oneshot::Sender<()>>,
-}
-
-impl Answer {
-    fn only(verdict: Verdict) -> Self {
-        Self { verdict, started: None }
-    }
-
-    /// A supervisor that is gone wants no restart.
-    pub(crate) fn of_nobody() -> Self {
-        Self::only(Verdict::GiveUp(HandlerStatus::Ended))
-    }
-}
-
-/// Starts a host; it is given the supervisor's address.
-pub(crate) struct StartChild(pub(crate) Hire);
-
-/// What starts the host of a handler, whatever the type of its actor.
-pub(crate) type Hire = Box<dyn FnOnce(&Addr<Supervisor>) -> Child + Send>;
-
-impl Message for StartChild {
-    type Result = ();
-}
-
-/// Stops one host after it has handled what waits in its closed queue.
-pub(crate) struct StopChild {
-    pub(crate) seat_id: u64,
-}
-
-impl Message for StopChild {
-    type Result = ();
-}
-
-/// Stops all hosts now, the last one first.
-pub(crate) struct StopAll;
-
-impl Message for StopAll {
-    type Result = ();
-}
-
-/// A host at work.
-pub(crate) struct Child {
-    pub(crate) seat: Arc<Seat>,
-    pub(crate) bell: Arc<Bell>,
-    pub(crate) task: JoinHandle<()>,
-}
-
-/// A handler on one more thread.
-pub(crate) struct Branch {
-    pub(crate) bell: Arc<Bell>,
-    /// Answers, by an error, when the branch has ended.
-    pub(crate) ended: oneshot::Receiver<()>,
-}
-
-/// A branch has been opened; answers whether its handler is still there.
-pub(crate) struct AddBranch {
-    pub(crate) seat_id: u64,
-    pub(crate) branch: Branch,
-}
-
-impl Message for AddBranch {
-    type Result = bool;
-}
+mod message;
+pub(crate) use message::{
+    AddBranch, Answer, Branch, Child, Ended, Hire, StartChild, StopAll, StopChild,
+};
 
 /// Told the name of each handler that goes down.
 pub(crate) type OnDown = Option<Arc<dyn Fn(&str) + Send + Sync>>;

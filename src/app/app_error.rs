@@ -5,6 +5,8 @@ use std::io;
 
 use callboard_actors::{ScheduleError, StartError};
 
+#[cfg(feature = "auth")]
+use crate::auth::JwtError;
 use crate::db::DbError;
 use crate::http::RoutesError;
 use crate::settings::SettingsError;
@@ -35,6 +37,22 @@ pub enum AppError {
     /// The permits of the WebSocket sessions.
     #[error(transparent)]
     Ws(#[from] WsError),
+    /// The key that verifies the tokens of clients.
+    #[cfg(feature = "auth")]
+    #[error(transparent)]
+    Auth(#[from] JwtError),
+    /// Keys for tokens in an application that cannot verify any.
+    #[error(
+        "a key for tokens is set (AUTH_SECRET or AUTH_PUBLIC_KEY_FILE), which needs the feature \
+         `auth` of callboard: build with it, give a provider to `App::auth`, or unset the key"
+    )]
+    NoTokens,
+    /// The permissions of those who watch the application.
+    #[error("the operations: {reason}")]
+    Operations {
+        /// What is wrong, and what to do about it.
+        reason: &'static str,
+    },
     /// A schedule.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::Configure;
 use super::app_error::AppError;
+use crate::auth::Access;
 use crate::http::{self, Routes};
 use crate::settings::Settings;
 use crate::ws::{self, Ws};
@@ -30,6 +31,8 @@ pub(super) struct Edges {
     pub(super) routes: Routes,
     pub(super) ws: Vec<(String, Ws)>,
     pub(super) services: Vec<Box<dyn Configure>>,
+    /// Who may watch; it has the provider of the whole application.
+    pub(super) operations: Access,
 }
 
 /// How much longer than the runtime the connections have to finish: the last reply still has to be
@@ -42,7 +45,7 @@ impl Running {
         let settings = &edges.settings;
         let server = &settings.server;
         let routes = edges.routes.install_with(bus.clone(), server);
-        let operations = http::operations(bus.clone());
+        let operations = http::operations_behind(edges.operations.guard(), bus.clone());
         let sessions = edges.ws.iter().map(|(path, ws)| ws.install(path, &bus, &settings.ws));
         let (sessions, services) = (sessions.collect::<Vec<_>>(), edges.services.clone());
         let joining = runtime.clone();
@@ -137,5 +140,12 @@ async fn announce(runtime: &Runtime, edges: &Edges, addresses: &[SocketAddr]) {
     tracing::info!("routes GET /health, /metrics, /events");
     for address in addresses {
         tracing::info!("listening on http://{address}");
+    }
+    let is_reachable = addresses.iter().any(|address| !address.ip().is_loopback());
+    if is_reachable && edges.operations.provider.is_none() {
+        tracing::warn!(
+            "anybody who reaches this server may use its routes: it has no provider of identities \
+             (set AUTH_SECRET or AUTH_PUBLIC_KEY_FILE, or call App::auth)"
+        );
     }
 }

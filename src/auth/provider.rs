@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use callboard_actors::Identity;
 
@@ -9,7 +10,31 @@ use super::{AuthError, Credentials};
 
 /// What [`Provider::authenticate`] returns; `Box::pin(async move { .. })` makes one.
 pub type Authenticating<'a> =
-    Pin<Box<dyn Future<Output = Result<Identity, AuthError>> + Send + 'a>>;
+    Pin<Box<dyn Future<Output = Result<Authenticated, AuthError>> + Send + 'a>>;
+
+/// Who a client was found to be. An [`Identity`] becomes one that holds for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Authenticated {
+    /// Who it is.
+    pub identity: Identity,
+    /// Until when the proof holds; what lives longer than a request ends then. `None`: for good.
+    pub expires_at: Option<SystemTime>,
+}
+
+impl Authenticated {
+    /// Sets until when the proof holds.
+    pub fn until(mut self, expires_at: SystemTime) -> Self {
+        self.expires_at = Some(expires_at);
+        self
+    }
+}
+
+impl From<Identity> for Authenticated {
+    fn from(identity: Identity) -> Self {
+        Self { identity, expires_at: None }
+    }
+}
 
 /// Tells who a client is.
 ///
@@ -26,7 +51,7 @@ pub type Authenticating<'a> =
 ///     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Authenticating<'a> {
 ///         Box::pin(async move {
 ///             match credentials.token() == self.0 {
-///                 true => Ok(Identity::new("operator")),
+///                 true => Ok(Identity::new("operator").into()),
 ///                 false => Err(AuthError::BadSignature),
 ///             }
 ///         })
@@ -48,7 +73,7 @@ pub trait Provider: Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// The future is dropped when the client has gone or took too long; an implementation must not
-    /// leave anything half done then.
+    /// leave anything half done then. The edges wait 5 s at most, and answer 503 after that.
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Authenticating<'a>;
 }
 

@@ -83,6 +83,11 @@ impl Requirement {
         if missing.is_empty() && !nobody { Ok(()) } else { Err(Forbidden { missing }) }
     }
 
+    /// Whether it demands more than an identity.
+    pub(crate) fn demands_permissions(&self) -> bool {
+        !(self.all.is_empty() && self.any.is_empty())
+    }
+
     /// Says what is wrong with the requirement itself, if anything: for checks at the start.
     pub fn fault(&self) -> Option<&'static str> {
         let mut names = self.all.iter().chain(self.any.iter().flatten());
@@ -103,7 +108,7 @@ impl Requirement {
 impl Forbidden {
     /// The stable code, for programs.
     pub fn code(&self) -> &'static str {
-        "insufficient_permissions"
+        "forbidden"
     }
 
     /// The value of the `WWW-Authenticate` header of the 403.

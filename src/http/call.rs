@@ -6,7 +6,7 @@ use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::http::{StatusCode, header::HeaderMap};
 use bytes::{Bytes, BytesMut};
-use callboard_actors::TraceId;
+use callboard_actors::{Identity, TraceId};
 use futures_util::StreamExt;
 
 use super::problem::Problem;
@@ -18,6 +18,8 @@ pub(super) struct Call {
     /// The texts in the places of the path's parameters, decoded, in order.
     pub(super) params: Vec<String>,
     pub(super) trace_id: TraceId,
+    /// Who asks, where somebody found out.
+    pub(super) identity: Option<Identity>,
 }
 
 impl Call {

@@ -100,7 +100,10 @@ impl<E: Replies> Endpoint for RequestEndpoint<E> {
             let mut patience = Patience::new(self.terms.timeout);
             let event: E = self.binder.bind(&mut call, &mut patience).await?;
             let request = self.terms.bus.request(event);
-            let request = request.trace_id(call.trace_id).timeout(patience.left()).no_wait();
+            let mut request = request.trace_id(call.trace_id).timeout(patience.left()).no_wait();
+            if let Some(identity) = call.identity {
+                request = request.identity(identity);
+            }
             match converse(request).await {
                 Some(Ok(reply)) => self.terms.success(&reply),
                 Some(Err(error)) => Err(self.terms.failure(&error)),
@@ -115,7 +118,10 @@ impl<E: Event> Endpoint for PublishEndpoint<E> {
         Box::pin(async move {
             let mut patience = Patience::new(self.terms.timeout);
             let event: E = self.binder.bind(&mut call, &mut patience).await?;
-            let publish = self.terms.bus.publish(event).trace_id(call.trace_id);
+            let mut publish = self.terms.bus.publish(event).trace_id(call.trace_id);
+            if let Some(identity) = call.identity {
+                publish = publish.identity(identity);
+            }
             publish.try_now()?;
             Ok(self.accepted(call.trace_id))
         })

@@ -63,6 +63,14 @@ pub enum RouteFault {
         /// The status.
         status: u16,
     },
+    /// Permissions that nobody can have, or that nobody asks for.
+    #[error("`{route}`: {reason}")]
+    BadAccess {
+        /// The route.
+        route: String,
+        /// What is wrong, and what to do about it.
+        reason: &'static str,
+    },
     /// A timeout that cannot work.
     #[error("`{route}`: the timeout is 0, or longer than a year")]
     BadTimeout {

@@ -100,7 +100,7 @@ impl Mount {
             (Some(_), Err(BadEncoding)) => Err(Problem::bad_encoding()),
             (Some(endpoint), Ok(params)) => {
                 let request = request.clone();
-                let call = Call { request, payload, params, trace_id };
+                let call = Call { request, payload, params, trace_id, identity: None };
                 endpoint.answer(call).await
             }
         };

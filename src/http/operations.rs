@@ -1,6 +1,7 @@
 //! Ready-made routes for the people and the machines that watch an application: health, metrics,
 //! recent events, and the answer to a path that nobody knows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
@@ -17,7 +18,9 @@ use super::fields::Fields;
 use super::mount::{Answer, Endpoint, Mount};
 use super::path::Pattern;
 use super::patience::Patience;
+use super::private::private;
 use super::problem::{FieldError, Problem};
+use crate::auth::{Access, Guard, Provider, Requirement};
 
 /// Adds what watches a runtime, for the `configure` of an actix-web `App` or of a scope:
 ///
@@ -27,16 +30,35 @@ use super::problem::{FieldError, Problem};
 /// | `GET /metrics` | the counters of [`Bus::metrics`] |
 /// | `GET /events?n=&type=&trace=` | the `n` newest deliveries (50), of one event name, of one trace |
 ///
-/// They say what goes on inside; keep them where only such as may know it reach them.
-#[allow(clippy::missing_panics_doc)] // it does not: the paths are constants
+/// They say what goes on inside; keep them where only such as may know it reach them, or take
+/// [`private_operations`].
 pub fn operations(bus: Bus) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static {
+    operations_behind(None, bus)
+}
+
+/// The same as [`operations`], where all but `/health` is only for whom the provider knows and the
+/// requirement permits. Such as ask for health have no credentials.
+pub fn private_operations(
+    bus: Bus,
+    provider: impl Provider,
+    requirement: Requirement,
+) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static {
+    let provider: Option<Arc<dyn Provider>> = Some(Arc::new(provider));
+    operations_behind(Access { provider, requirement, is_public: false }.guard(), bus)
+}
+
+/// The same, behind a guard if there is one.
+pub(crate) fn operations_behind(
+    guard: Option<Guard>,
+    bus: Bus,
+) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static {
     let mut mount = Mount::new(bus.clone(), false);
     let binder =
         Binder { params: Vec::new(), fields: Fields::of::<EventsWanted>(), body_max: None };
     let endpoints: [(&str, Box<dyn Endpoint>); 3] = [
         ("/health", Box::new(Health(bus.clone()))),
-        ("/metrics", Box::new(Metrics(bus.clone()))),
-        ("/events", Box::new(Events { bus, binder })),
+        ("/metrics", private(guard.clone(), Box::new(Metrics(bus.clone())))),
+        ("/events", private(guard, Box::new(Events { bus, binder }))),
     ];
     for (path, endpoint) in endpoints {
         let pattern = Pattern::parse(path).expect("the paths written above are sound");

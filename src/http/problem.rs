@@ -11,6 +11,8 @@ use callboard_actors::{ErrorKind, PublishError, Rejection, RequestError, TraceId
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::auth::{AuthError, Forbidden, Refused};
+
 /// The response header that carries the trace id.
 pub(super) const TRACE_ID: header::HeaderName = header::HeaderName::from_static("x-trace-id");
 
@@ -29,6 +31,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// | a queue or a bulkhead is full, a breaker is open, a handler is down, the runtime stops | 503 |
 /// | the event, or one of its key, was handled before | 409 |
 /// | any other error of the bus, which is a mistake in the program | 500 |
+/// | the client's credentials are missing or not valid, see [`AuthError`] | 401 |
+/// | the client lacks a permission | 403 |
+/// | the provider of identities cannot tell | 503 |
 ///
 /// Only the text of a rejection, and of what the edge itself finds wrong, is told; of every other
 /// error the code and the trace id. 401 comes with `WWW-Authenticate`, 429 and 503 with
@@ -58,6 +63,8 @@ struct Parts {
     details: Option<Value>,
     trace_id: Option<TraceId>,
     retry_after: Option<Duration>,
+    /// The `WWW-Authenticate` of a refusal, where it is not the plain one.
+    challenge: Option<String>,
 }
 
 /// What is wrong with one field of an event.
@@ -107,6 +114,7 @@ impl Problem {
             details: None,
             trace_id: None,
             retry_after: None,
+            challenge: None,
         }))
     }
 
@@ -190,8 +198,10 @@ impl ResponseError for Problem {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponseBuilder::new(self.0.status);
         response.content_type("application/problem+json");
-        if self.0.status == StatusCode::UNAUTHORIZED {
-            response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        let is_unauthorized = self.0.status == StatusCode::UNAUTHORIZED;
+        if let Some(challenge) = self.0.challenge.as_deref().or(is_unauthorized.then_some("Bearer"))
+        {
+            response.insert_header((header::WWW_AUTHENTICATE, challenge));
         }
         let is_busy = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
         if is_busy.contains(&self.0.status) {
@@ -244,6 +254,40 @@ impl From<&RequestError> for Problem {
 impl From<RequestError> for Problem {
     fn from(error: RequestError) -> Self {
         Self::from(&error)
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        let challenge = error.www_authenticate();
+        let status = match challenge {
+            Some(_) => StatusCode::UNAUTHORIZED,
+            None => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let mut problem = Self::new(status, error.code()).detail(error.to_string());
+        problem.0.challenge = challenge;
+        match error {
+            AuthError::Unavailable { internal } => problem.internal(internal),
+            _ => problem,
+        }
+    }
+}
+
+impl From<Forbidden> for Problem {
+    fn from(forbidden: Forbidden) -> Self {
+        let mut problem =
+            Self::new(StatusCode::FORBIDDEN, forbidden.code()).detail(forbidden.to_string());
+        problem.0.challenge = Some(forbidden.www_authenticate());
+        problem
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unknown(error) => error.into(),
+            Refused::Forbidden(forbidden) => forbidden.into(),
+        }
     }
 }
 

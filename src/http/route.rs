@@ -14,6 +14,7 @@ use super::fault::RouteFault;
 use super::fields::{Fields, Shape};
 use super::mount::Endpoint;
 use super::path::Pattern;
+use crate::auth::{Access, Requirement};
 use crate::settings::ServerSettings;
 
 /// The longest time a request may take: a year, as in the settings.
@@ -43,8 +44,18 @@ const TIMEOUT_MAX: Duration = Duration::from_hours(365 * 24);
 /// its trace id once it is published. Every response has a header `x-trace-id`, and every error is
 /// a [`Problem`](super::Problem).
 ///
+/// # Who may use it
+///
+/// Without a provider of identities, anybody. With one ([`App::auth`](crate::App::auth),
+/// [`Routes::auth`](super::Routes::auth)), whoever it knows and who has the permissions that the
+/// route demands; a route that is [public](Self::public), anybody. That is settled before the body is
+/// read, and the identity goes into the [context](crate::EventContext::identity) of all that follows
+/// from the request. Nothing in path, query or body has a say in it.
+///
 /// | status | code | when |
 /// |---|---|---|
+/// | 401 | a code of [`AuthError`](crate::auth::AuthError) | no token, or one that is not valid |
+/// | 403 | `forbidden` | a permission is missing |
 /// | 400 | `malformed_json`, `bad_encoding`, `broken_body` | a body or a URI that cannot be read |
 /// | 405 | `method_not_allowed` | another method; `Allow` names those there are |
 /// | 408 | `body_timeout` | the body did not arrive in time |
@@ -58,6 +69,7 @@ pub struct Route {
     status: Option<u16>,
     error_statuses: Vec<(Cow<'static, str>, u16)>,
     timeout: Option<Duration>,
+    pub(super) access: Access,
     target: Target,
 }
 
@@ -98,6 +110,7 @@ impl Route {
             status: None,
             error_statuses: Vec::new(),
             timeout: None,
+            access: Access::default(),
             target,
         }
     }
@@ -149,6 +162,47 @@ impl Route {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
+    }
+
+    /// Lets anybody in, with a provider too. Credentials are not looked at: here nobody is known.
+    pub fn public(mut self) -> Self {
+        self.access.is_public = true;
+        self
+    }
+
+    /// Demands each of these permissions.
+    ///
+    /// ```
+    /// # use callboard::{Event, Replies, http::Route};
+    /// # fn example<PlaceOrder: Replies>() -> Route {
+    /// Route::post::<PlaceOrder>("/orders").permissions_all(["orders.write"])
+    /// # }
+    /// ```
+    pub fn permissions_all<P: Into<Cow<'static, str>>>(
+        mut self,
+        permissions: impl IntoIterator<Item = P>,
+    ) -> Self {
+        self.access.requirement = self.access.requirement.permissions_all(permissions);
+        self
+    }
+
+    /// Demands one of these permissions at least, beside what is demanded already.
+    pub fn permissions_any<P: Into<Cow<'static, str>>>(
+        mut self,
+        permissions: impl IntoIterator<Item = P>,
+    ) -> Self {
+        self.access.requirement = self.access.requirement.permissions_any(permissions);
+        self
+    }
+
+    /// Whether anybody may use it, with a provider too.
+    pub fn is_public(&self) -> bool {
+        self.access.is_public
+    }
+
+    /// The permissions that it demands.
+    pub fn requirement(&self) -> &Requirement {
+        &self.access.requirement
     }
 
     /// The HTTP method.

@@ -2,6 +2,7 @@
 //! actix-web application leaves.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use actix_web::web::ServiceConfig;
 use callboard_actors::{Bus, Event, Replies, RuntimeBuilder};
@@ -9,7 +10,9 @@ use callboard_actors::{Bus, Event, Replies, RuntimeBuilder};
 use super::fault::{RouteFault, RoutesError};
 use super::mount::{Mount, Unusable};
 use super::path::Pattern;
+use super::private::private;
 use super::route::Route;
+use crate::auth::{Access, Provider};
 use crate::settings::ServerSettings;
 
 /// Who publishes what comes in here, as the event log shows it.
@@ -56,6 +59,8 @@ const SOURCE: &str = "http";
 #[must_use = "routes do nothing until they are installed"]
 pub struct Routes {
     routes: Vec<Route>,
+    /// Of whom those are known that ask; a route may have another one, from the table it was in.
+    access: Access,
 }
 
 impl Routes {
@@ -100,10 +105,56 @@ impl Routes {
         self
     }
 
-    /// Adds all routes of another table.
+    /// Adds all routes of another table. They keep the provider that they have there; without one
+    /// they get the one here.
     pub fn merge(mut self, other: Self) -> Self {
-        self.routes.extend(other.routes);
+        let provider = other.access.provider;
+        let kept = other.routes.into_iter().map(|mut route| {
+            route.access = route.access.under(provider.as_ref());
+            route
+        });
+        self.routes.extend(kept);
         self
+    }
+
+    /// Sets who tells who a client is. From then on all routes of the table, added before or after,
+    /// are private, but for those that are [public](Route::public).
+    ///
+    /// ```
+    /// # use actix_web::App;
+    /// # use callboard::{Bus, auth::Provider, http::{Route, Routes}, Replies};
+    /// # fn example<FindItem: Replies, PlaceOrder: Replies>(bus: Bus, provider: impl Provider) {
+    /// let routes = Routes::new()
+    ///     .route(Route::get::<FindItem>("/items/{sku}").public())
+    ///     .route(Route::post::<PlaceOrder>("/orders").permissions_all(["orders.write"]))
+    ///     .auth(provider);
+    /// let api = routes.install(bus);
+    /// let app = App::new().configure(api);
+    /// # }
+    /// ```
+    pub fn auth(mut self, provider: impl Provider) -> Self {
+        self.access.provider = Some(Arc::new(provider));
+        self
+    }
+
+    /// The same with a provider, where the table has none of its own.
+    pub(crate) fn under(mut self, provider: Option<&Arc<dyn Provider>>) -> Self {
+        self.access = self.access.under(provider);
+        self
+    }
+
+    /// Who may use a route of this table.
+    fn access(&self, route: &Route) -> Access {
+        route.access.clone().under(self.access.provider.as_ref())
+    }
+
+    /// All that is wrong with a route, whatever other routes there are.
+    fn faults_of(&self, route: &Route) -> Vec<RouteFault> {
+        let mut faults = route.faults();
+        if let Some(reason) = self.access(route).fault() {
+            faults.push(RouteFault::BadAccess { route: route.to_string(), reason });
+        }
+        faults
     }
 
     /// The routes, as they were added; each displays as a line such as `POST /users -> user.create`.
@@ -120,7 +171,8 @@ impl Routes {
 
     /// All that is wrong with the table; nothing of it depends on a runtime.
     pub fn faults(&self) -> Vec<RouteFault> {
-        let mut faults: Vec<_> = self.routes.iter().flat_map(Route::faults).collect();
+        let mut faults: Vec<_> =
+            self.routes.iter().flat_map(|route| self.faults_of(route)).collect();
         let mut known = HashMap::new();
         for route in &self.routes {
             let Ok(pattern) = Pattern::parse(&route.path) else {
@@ -180,8 +232,9 @@ impl Routes {
             let Ok(pattern) = Pattern::parse(&route.path) else {
                 continue;
             };
-            let endpoint = if route.faults().is_empty() {
-                route.endpoint(&pattern, &publisher, settings)
+            let endpoint = if self.faults_of(route).is_empty() {
+                let endpoint = route.endpoint(&pattern, &publisher, settings);
+                private(self.access(route).guard(), endpoint)
             } else {
                 Box::new(Unusable)
             };

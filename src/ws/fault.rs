@@ -27,6 +27,26 @@ pub enum WsFault {
         /// The event's name.
         event: &'static str,
     },
+    /// The rules do not agree on what is demanded of clients.
+    #[error("`{event}` is permitted twice with other permissions: keep one")]
+    TwoRequirements {
+        /// The event's name.
+        event: &'static str,
+    },
+    /// Permissions for an event that nobody can have, or that nobody asks for.
+    #[error("`{event}`: {reason}")]
+    BadPermit {
+        /// The event's name.
+        event: &'static str,
+        /// What is wrong, and what to do about it.
+        reason: &'static str,
+    },
+    /// The same for the sessions as a whole.
+    #[error("the sessions: {reason}")]
+    BadAccess {
+        /// What is wrong, and what to do about it.
+        reason: &'static str,
+    },
     /// One name for two types.
     #[error("`{event}` is the name of two types, {first} and {second}: rename one")]
     TypeClash {

@@ -6,7 +6,7 @@ use actix::Actor;
 use actix_http::ws::{HandshakeError, verify_handshake};
 use actix_web::body::BoxBody;
 use actix_web::http::{StatusCode, header};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use callboard_actors::Identity;
 use serde_json::json;
 
@@ -14,13 +14,15 @@ use super::lifeline::Lifeline;
 use super::link::Link;
 use super::origin;
 use super::pump;
-use super::session::{Edge, Session};
+use super::session::{Edge, Session, Visitor};
+use super::ticket;
+use crate::http::Problem;
 
 /// When a client that found no room may try again, in seconds.
 const RETRY_AFTER: u64 = 5;
 
 /// Answers one handshake.
-pub(super) fn accept(
+pub(super) async fn accept(
     edge: &Arc<Edge>,
     request: &HttpRequest,
     payload: web::Payload,
@@ -32,6 +34,10 @@ pub(super) fn accept(
     if let Err(error) = verify_handshake(request.head()) {
         return no_handshake(error);
     }
+    let visitor = match receive(edge, request).await {
+        Ok(visitor) => visitor,
+        Err(problem) => return problem.trace_id(edge.bus.new_trace_id()).error_response(),
+    };
     let settings = &edge.settings;
     let slow_consumers = Arc::clone(edge.sessions.slow_consumers());
     let (link, frames) = Link::new(settings.queue_max, slow_consumers);
@@ -42,12 +48,34 @@ pub(super) fn accept(
     if !edge.bus.health().is_running {
         return unavailable("shutdown", "the server is shutting down");
     }
-    let identity = request.extensions().get::<Identity>().cloned();
-    let session = Session::new(edge, seat, &link, identity).start();
+    let session = Session::new(edge, seat, &link, visitor).start();
     let ends = (Arc::clone(&link), frames);
     match pump::connect(request, payload, session, ends, settings.frame_max) {
-        Ok(response) => response.map_body(|_, body| BoxBody::new(Lifeline::new(body, &link))),
+        Ok(mut response) => {
+            // A browser gives up when none of the subprotocols is selected that it offered.
+            if ticket::is_offered(request.headers()) {
+                let bearer = header::HeaderValue::from_static(ticket::BEARER);
+                response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, bearer);
+            }
+            response.map_body(|_, body| BoxBody::new(Lifeline::new(body, &link)))
+        }
         Err(error) => error.error_response(),
+    }
+}
+
+/// Finds out who comes; where nobody stands at the door, a middleware may have.
+async fn receive(edge: &Edge, request: &HttpRequest) -> Result<Visitor, Problem> {
+    match &edge.door {
+        Ok(Some(guard)) => {
+            let known = guard.admit(ticket::credentials(request.headers())).await?;
+            Ok(Visitor { identity: Some(known.identity), expires_at: known.expires_at })
+        }
+        Ok(None) => {
+            let identity = request.extensions().get::<Identity>().cloned();
+            Ok(Visitor { identity, expires_at: None })
+        }
+        // The log named the fault when the route was installed.
+        Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "bad_route")),
     }
 }
 

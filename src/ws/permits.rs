@@ -13,7 +13,8 @@ use serde_json::value::RawValue;
 
 use super::fault::WsFault;
 use super::hub::{Audience, Hub};
-use super::refusal::BadPayload;
+use super::refusal::{BadPayload, Refusal};
+use crate::auth::{Access, Requirement};
 
 /// What a client sent, ready to be turned into an event.
 pub(super) struct Call<'c> {
@@ -51,8 +52,10 @@ pub(super) enum Entrance {
 /// Everything that clients may do. What is not in it does not exist for them.
 #[derive(Clone, Default)]
 pub(super) struct Permits {
-    entrances: HashMap<&'static str, Entrance>,
+    entrances: HashMap<&'static str, (Entrance, Requirement)>,
     audiences: HashMap<&'static str, Audience>,
+    /// What is demanded of those who listen.
+    ears: HashMap<&'static str, Requirement>,
     feeds: Vec<fn(Subscriber<Hub>) -> Subscriber<Hub>>,
     declarations: Vec<fn(RuntimeBuilder) -> RuntimeBuilder>,
     types: HashMap<&'static str, (TypeId, &'static str)>,
@@ -60,21 +63,28 @@ pub(super) struct Permits {
 }
 
 impl Permits {
-    pub(super) fn publish<E: Event>(&mut self) {
-        if self.enter::<E>(Entrance::Publish(publish::<E>)) {
+    pub(super) fn publish<E: Event>(&mut self, requirement: Requirement) {
+        if self.enter::<E>(Entrance::Publish(publish::<E>), requirement) {
             self.declarations.push(RuntimeBuilder::publishes::<E>);
         }
     }
 
-    pub(super) fn request<E: Replies>(&mut self) {
-        if self.enter::<E>(Entrance::Request(request::<E>)) {
+    pub(super) fn request<E: Replies>(&mut self, requirement: Requirement) {
+        if self.enter::<E>(Entrance::Request(request::<E>), requirement) {
             self.declarations.push(RuntimeBuilder::requests::<E>);
         }
     }
 
-    pub(super) fn listen<E: Event>(&mut self, audience: Audience) {
+    pub(super) fn listen<E: Event>(&mut self, audience: Audience, requirement: Requirement) {
         if !self.knows::<E>() {
             return;
+        }
+        match self.ears.get(E::NAME) {
+            Some(demanded) if *demanded != requirement => {
+                self.faults.push(WsFault::TwoRequirements { event: E::NAME });
+            }
+            Some(_) => {}
+            None => _ = self.ears.insert(E::NAME, requirement),
         }
         match (self.audiences.get(E::NAME), &audience) {
             (None, _) => {
@@ -87,8 +97,18 @@ impl Permits {
         }
     }
 
-    pub(super) fn faults(&self) -> &[WsFault] {
-        &self.faults
+    /// All that is wrong with it, behind the door where it is to stand.
+    pub(super) fn faults(&self, access: &Access) -> Vec<WsFault> {
+        let entrances = self.entrances.iter().map(|(event, (_, requirement))| (event, requirement));
+        let demands = entrances.chain(&self.ears);
+        let mut bad: Vec<_> = demands
+            .filter_map(|(event, requirement)| Some((*event, access.fault_of(requirement)?)))
+            .collect();
+        bad.sort_unstable();
+        bad.dedup();
+        let bad = bad.into_iter().map(|(event, reason)| WsFault::BadPermit { event, reason });
+        let door = access.fault().map(|reason| WsFault::BadAccess { reason });
+        self.faults.iter().cloned().chain(door).chain(bad).collect()
     }
 
     /// Tells the graph what comes from outside and what goes there.
@@ -106,22 +126,36 @@ impl Permits {
         &self.audiences
     }
 
-    pub(super) fn entrance(&self, event: &str) -> Option<Entrance> {
-        self.entrances.get(event).copied()
+    pub(super) fn entrance(
+        &self,
+        event: &str,
+        identity: Option<&Identity>,
+    ) -> Result<Entrance, Refusal> {
+        let known = self.entrances.get(event);
+        let (entrance, requirement) = known.ok_or_else(Refusal::not_permitted)?;
+        check(requirement, identity)?;
+        Ok(*entrance)
     }
 
     /// The name, as long as programs live, of an event that may be listened to.
-    pub(super) fn heard(&self, event: &str) -> Option<&'static str> {
-        self.audiences.get_key_value(event).map(|(name, _)| *name)
+    pub(super) fn heard(
+        &self,
+        event: &str,
+        identity: Option<&Identity>,
+    ) -> Result<&'static str, Refusal> {
+        let known = self.ears.get_key_value(event);
+        let (name, requirement) = known.ok_or_else(Refusal::not_permitted)?;
+        check(requirement, identity)?;
+        Ok(name)
     }
 
     /// Says whether the entrance is new.
-    fn enter<E: Event>(&mut self, entrance: Entrance) -> bool {
+    fn enter<E: Event>(&mut self, entrance: Entrance, requirement: Requirement) -> bool {
         if !self.knows::<E>() {
             return false;
         }
-        let Some(known) = self.entrances.get(E::NAME) else {
-            self.entrances.insert(E::NAME, entrance);
+        let Some((known, demanded)) = self.entrances.get(E::NAME) else {
+            self.entrances.insert(E::NAME, (entrance, requirement));
             return true;
         };
         let same =
@@ -129,6 +163,8 @@ impl Permits {
         if !same {
             let event = E::NAME;
             self.faults.push(WsFault::PublishAndRequest { event });
+        } else if *demanded != requirement {
+            self.faults.push(WsFault::TwoRequirements { event: E::NAME });
         }
         false
     }
@@ -143,6 +179,15 @@ impl Permits {
         }
         known == new
     }
+}
+
+/// What demands nothing is also for those whom nobody knows.
+fn check(requirement: &Requirement, identity: Option<&Identity>) -> Result<(), Refusal> {
+    if !requirement.demands_permissions() {
+        return Ok(());
+    }
+    let identity = identity.ok_or_else(Refusal::unauthorized)?;
+    requirement.check(identity).map_err(|forbidden| Refusal::forbidden(&forbidden))
 }
 
 impl Call<'_> {

@@ -6,6 +6,8 @@ use callboard_actors::{ErrorKind, HandlerError, PublishError, RequestError};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::auth::Forbidden;
+
 /// The `error` of a frame: a code for programs and a text for people.
 #[derive(Debug, Serialize)]
 pub(super) struct Refusal {
@@ -38,6 +40,16 @@ impl Refusal {
     /// The same for an event that does not exist: a client learns no names by trying them.
     pub(super) fn not_permitted() -> Self {
         Self::new("not_permitted", "this event is not permitted here")
+    }
+
+    /// The client is known, but may not do this.
+    pub(super) fn forbidden(forbidden: &Forbidden) -> Self {
+        Self::new(forbidden.code(), forbidden.to_string())
+    }
+
+    /// It would take a client that is known.
+    pub(super) fn unauthorized() -> Self {
+        Self::new("unauthorized", "who asks for this must be known")
     }
 
     pub(super) fn limit(what: &'static str, max: usize) -> Self {

@@ -4,7 +4,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use actix::prelude::*;
 use actix_http::ws::CloseCode;
@@ -21,10 +21,18 @@ use super::link::{Link, Out};
 use super::permits::{Answer, Answering, Call, Entrance, NoAnswer, Permits, Publishing};
 use super::refusal::Refusal;
 use super::sessions::{Seat, Sessions};
+use crate::auth::Guard;
 use crate::settings::WsSettings;
 
 /// How long a client may take to answer the last frame, when a heartbeat is longer than that.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
+
+/// How often a session looks at the clock of the day, at least: it can be set, and stands still on no
+/// machine that sleeps.
+const CLOCK_LOOK: Duration = Duration::from_mins(1);
+
+/// Of a session whose token has expired; the code is of those left to applications.
+const EXPIRED: (CloseCode, &str) = (CloseCode::Other(4401), "the token has expired");
 
 /// What all sessions of one route share.
 pub(super) struct Edge {
@@ -32,6 +40,16 @@ pub(super) struct Edge {
     pub(super) sessions: Arc<Sessions>,
     pub(super) bus: Bus,
     pub(super) settings: WsSettings,
+    /// Who stands at the door, if anybody; or why nobody may come in.
+    pub(super) door: Result<Option<Guard>, &'static str>,
+}
+
+/// Who a client is, as the server established it.
+#[derive(Default)]
+pub(super) struct Visitor {
+    pub(super) identity: Option<Identity>,
+    /// Until when that holds.
+    pub(super) expires_at: Option<SystemTime>,
 }
 
 /// What came from the client; the answer says that the next frame may come.
@@ -73,7 +91,7 @@ pub(super) struct Session {
     seat: Seat,
     link: Arc<Link>,
     edge: Arc<Edge>,
-    identity: Option<Identity>,
+    visitor: Visitor,
     source: Arc<str>,
     in_flight: usize,
     /// Whether the client's last event waits for room in a handler's queue. It is not read from
@@ -84,19 +102,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// `identity` is who the client is, as the server established it.
-    pub(super) fn new(
-        edge: &Arc<Edge>,
-        seat: Seat,
-        link: &Arc<Link>,
-        identity: Option<Identity>,
-    ) -> Self {
+    pub(super) fn new(edge: &Arc<Edge>, seat: Seat, link: &Arc<Link>, visitor: Visitor) -> Self {
         Self {
             source: format!("ws:{}", seat.id()).into(),
             seat,
             link: Arc::clone(link),
             edge: Arc::clone(edge),
-            identity,
+            visitor,
             in_flight: 0,
             is_publishing: false,
             is_ending: false,
@@ -114,6 +126,22 @@ impl Session {
             self.link.close(CloseCode::Policy, "silent for too long");
         } else {
             ctx.run_later(left, Self::watch_silence);
+        }
+    }
+
+    /// What an expired token has begun goes on; nobody hears of it.
+    fn watch_expiry(&mut self, ctx: &mut Context<Self>) {
+        let Some(expires_at) = self.visitor.expires_at else {
+            return;
+        };
+        match expires_at.duration_since(SystemTime::now()) {
+            Ok(left) if !left.is_zero() => {
+                ctx.run_later(left.min(CLOCK_LOOK), Self::watch_expiry);
+            }
+            _ => {
+                let (code, why) = EXPIRED;
+                self.link.close(code, why);
+            }
         }
     }
 
@@ -159,22 +187,23 @@ impl Session {
             payload: order.payload,
             trace_id: about.trace_id,
             source: Arc::clone(&self.source),
-            identity: self.identity.clone(),
+            identity: self.visitor.identity.clone(),
         };
         let in_flight_max = self.edge.settings.in_flight_max;
-        let refusal = match self.edge.permits.entrance(&about.event_type) {
-            None => Refusal::not_permitted(),
-            Some(Entrance::Request(_)) if self.in_flight >= in_flight_max => {
+        let permits = &self.edge.permits;
+        let refusal = match permits.entrance(&about.event_type, self.visitor.identity.as_ref()) {
+            Err(refusal) => refusal,
+            Ok(Entrance::Request(_)) if self.in_flight >= in_flight_max => {
                 Refusal::limit("requests in flight", in_flight_max)
             }
-            Some(Entrance::Request(request)) => match request(bus, call) {
+            Ok(Entrance::Request(request)) => match request(bus, call) {
                 Ok(answering) => {
                     self.in_flight += 1;
                     return Some((about, Begun::Request(answering)));
                 }
                 Err(bad) => bad.into(),
             },
-            Some(Entrance::Publish(publish)) => match publish(bus, call) {
+            Ok(Entrance::Publish(publish)) => match publish(bus, call) {
                 Ok(publishing) => return Some((about, Begun::Publish(publishing))),
                 Err(bad) => bad.into(),
             },
@@ -236,8 +265,9 @@ impl Session {
     fn subscribe(&mut self, names: &[String], id: Option<&Id>) {
         let mut new = Vec::new();
         for name in names {
-            let Some(heard) = self.edge.permits.heard(name) else {
-                return self.refuse(Some(name), id, None, Refusal::not_permitted());
+            let heard = match self.edge.permits.heard(name, self.visitor.identity.as_ref()) {
+                Ok(heard) => heard,
+                Err(refusal) => return self.refuse(Some(name), id, None, refusal),
             };
             if !self.seat.subscriptions.contains(heard) && !new.contains(&heard) {
                 new.push(heard);
@@ -297,6 +327,7 @@ impl Actor for Session {
         let heartbeat = self.edge.settings.heartbeat;
         ctx.run_interval(heartbeat, |session, _| session.link.push(Out::Ping));
         self.watch_silence(ctx);
+        self.watch_expiry(ctx);
         ctx.add_stream(turns(&self.link));
     }
 }

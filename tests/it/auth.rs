@@ -17,7 +17,7 @@ impl Provider for Guests {
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Authenticating<'a> {
         Box::pin(async move {
             match credentials.token() {
-                "guest" => Ok(Identity::new("guest")),
+                "guest" => Ok(Identity::new("guest").into()),
                 _ => Err(AuthError::unavailable("the list of guests at 10.0.0.7 is away")),
             }
         })

@@ -11,6 +11,8 @@ mod client;
 mod db;
 mod examples;
 mod http;
+#[cfg(feature = "auth")]
+mod secure;
 mod settings;
 mod shop;
 mod shop_domains;

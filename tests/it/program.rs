@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) struct Program {
     child: Child,
     log: Receiver<String>,
+    /// What it said before it listened.
+    pub(crate) early: Vec<String>,
     port: u16,
 }
 
@@ -49,8 +51,9 @@ impl Program {
                 let _ = sender.send(line);
             }
         });
-        let mut program = Self { child, log, port: 0 };
-        let line = program.wait_for("listening on http://");
+        let mut program = Self { child, log, early: Vec::new(), port: 0 };
+        let (line, early) = program.read_to("listening on http://");
+        program.early = early;
         let port = line.rsplit(':').next().and_then(|port| port.trim().parse().ok());
         program.port = port.unwrap_or_else(|| panic!("no port in {line:?}"));
         program
@@ -58,10 +61,15 @@ impl Program {
 
     /// The next line of the log that contains the text.
     pub(crate) fn wait_for(&self, text: &str) -> String {
+        self.read_to(text).0
+    }
+
+    /// The same, and what comes before it.
+    fn read_to(&self, text: &str) -> (String, Vec<String>) {
         let mut seen = Vec::new();
         loop {
             match self.log.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains(text) => return line,
+                Ok(line) if line.contains(text) => return (line, seen),
                 Ok(line) => seen.push(line),
                 Err(error) => panic!("{text:?} was not logged ({error}): {seen:#?}"),
             }
@@ -110,6 +118,13 @@ impl Program {
     pub(crate) fn terminate(mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.child.wait().expect("it ends")
+    }
+
+    /// SIGTERM, and what it says from then on and was not read yet.
+    pub(crate) fn last_words(mut self) -> Vec<String> {
+        self.signal(Signal::TERM);
+        self.child.wait().expect("it ends");
+        self.log.iter().collect()
     }
 
     fn signal(&self, signal: Signal) {

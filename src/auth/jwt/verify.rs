@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::future::ready;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use callboard_actors::Identity;
 use jsonwebtoken::errors::ErrorKind;
@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::fault::JwtError;
 use super::key::{JwtKey, of_library};
-use crate::auth::{AuthError, Authenticating, Credentials, Provider};
+use crate::auth::{AuthError, Authenticated, Authenticating, Credentials, Provider};
 use crate::settings::{AuthSettings, JwtAlgorithm};
 
 /// The greatest leeway: more would make short-lived tokens long-lived.
@@ -42,7 +42,7 @@ const TOKEN_MAX: usize = 8 * 1024;
 /// | `crit` in the header | refused: nothing critical is understood |
 ///
 /// The identity is `sub`, a text that is not empty; its permissions are those of the list
-/// `permissions` and the words of `scope`.
+/// `permissions` and the words of `scope`. It holds until `exp` and the leeway are over.
 ///
 /// ```
 /// use callboard::auth::{JwtIssuer, JwtKey, JwtProvider};
@@ -78,6 +78,8 @@ struct Trusted {
 #[derive(Deserialize)]
 struct Claims {
     sub: Option<String>,
+    /// Seconds since 1970, in any form: it is validated elsewhere.
+    exp: Option<serde_json::Value>,
     permissions: Option<Vec<String>>,
     scope: Option<String>,
 }
@@ -160,6 +162,10 @@ impl JwtProvider {
     /// # Errors
     /// Any [`AuthError`] but `Missing`, `Scheme` and `Unavailable`.
     pub fn verify(&self, token: &str) -> Result<Identity, AuthError> {
+        self.examine(token).map(|known| known.identity)
+    }
+
+    fn examine(&self, token: &str) -> Result<Authenticated, AuthError> {
         if token.len() > self.token_max {
             return Err(malformed("the token is too long"));
         }
@@ -175,7 +181,7 @@ impl JwtProvider {
         let mut refusal = AuthError::UnknownKey;
         for trusted in self.keys.iter().filter(is_candidate) {
             match trusted.claims(token) {
-                Ok(claims) => return claims.into_identity(),
+                Ok(claims) => return claims.known(trusted.validation.leeway),
                 // Another key may have signed it.
                 Err(AuthError::BadSignature) => refusal = AuthError::BadSignature,
                 Err(other) => return Err(other),
@@ -196,7 +202,7 @@ impl JwtProvider {
 
 impl Provider for JwtProvider {
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Authenticating<'a> {
-        Box::pin(ready(self.verify(credentials.token())))
+        Box::pin(ready(self.examine(credentials.token())))
     }
 }
 
@@ -222,7 +228,16 @@ impl Trusted {
 }
 
 impl Claims {
-    fn into_identity(self) -> Result<Identity, AuthError> {
+    fn known(self, leeway: u64) -> Result<Authenticated, AuthError> {
+        // A time so far ahead that no clock has it is as good as none.
+        let seconds = self.exp.as_ref().and_then(serde_json::Value::as_f64);
+        let end = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let end = end.and_then(|end| UNIX_EPOCH.checked_add(end));
+        let expires_at = end.and_then(|end| end.checked_add(Duration::from_secs(leeway)));
+        Ok(Authenticated { expires_at, ..self.identity()?.into() })
+    }
+
+    fn identity(self) -> Result<Identity, AuthError> {
         let subject = self.sub.filter(|sub| !sub.is_empty());
         let mut identity = Identity::new(subject.ok_or(malformed("the token has no `sub`"))?);
         let scope = self.scope.unwrap_or_default();

@@ -101,6 +101,6 @@ fn a_provider_is_an_object_that_any_thread_may_ask() {
         });
         asked.join().unwrap().unwrap()
     };
-    assert_eq!(ask("guest").unwrap().subject, "guest");
+    assert_eq!(ask("guest").unwrap().identity.subject, "guest");
     assert_eq!(ask("stranger").unwrap_err().code(), "auth_unavailable");
 }

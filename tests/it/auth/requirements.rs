@@ -59,7 +59,7 @@ fn a_refusal_is_told_without_names() {
     let clerks = Requirement::new().permissions_all(["orders.secret"]);
     assert_eq!(clerks.permissions().collect::<Vec<_>>(), ["orders.secret"]);
     let forbidden = clerks.check(&identity(&[])).unwrap_err();
-    assert_eq!(forbidden.code(), "insufficient_permissions");
+    assert_eq!(forbidden.code(), "forbidden");
     assert_eq!(
         forbidden.www_authenticate(),
         "Bearer error=\"insufficient_scope\", \

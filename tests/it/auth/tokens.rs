@@ -56,9 +56,9 @@ fn a_token_makes_an_identity() {
     let token = issuer().token("ada").permissions(["orders.read", "orders.write"]).sign().unwrap();
     let credentials = Credentials::bearer(token);
     let answer = provider().authenticate(&credentials).now_or_never();
-    let identity = answer.unwrap().unwrap();
-    assert_eq!(identity.subject, "ada");
-    assert_eq!(identity.permissions, ["orders.read", "orders.write"]);
+    let known = answer.unwrap().unwrap();
+    assert_eq!(known.identity.subject, "ada");
+    assert_eq!(known.identity.permissions, ["orders.read", "orders.write"]);
 }
 
 #[test]
