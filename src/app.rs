@@ -17,6 +17,7 @@ use callboard_actors::{
 };
 
 use crate::auth::{Provider, Requirement};
+use crate::health::{HealthCheck, HealthChecks};
 use crate::http::Routes;
 use crate::settings::Settings;
 use crate::telemetry;
@@ -24,7 +25,10 @@ use crate::ws::Ws;
 
 /// An application about to run: a [`Runtime`] and the edges through which clients reach it.
 ///
-/// Beside the routes that it is given it serves `/health`, `/metrics` and `/events`.
+/// Beside the routes that it is given it serves [`Operations`](crate::http::Operations): `/health`,
+/// `/metrics` and `/events`. Every answer has headers that keep browsers from guessing its type,
+/// showing it in frames and telling other sites of it, unless it has its own: `nosniff`,
+/// `frame-ancestors 'none'`, `no-referrer`.
 ///
 /// # Who may come in
 ///
@@ -41,6 +45,7 @@ pub struct App {
     runtime: RuntimeBuilder,
     routes: Routes,
     ws: Vec<(String, Ws)>,
+    health: HealthChecks,
     services: Vec<Box<dyn Configure>>,
     door: door::Door,
     schedules: Vec<Scheduled>,
@@ -81,8 +86,9 @@ impl App {
             .event_log_max(bus.event_log_max)
             .dead_letters_max(bus.dead_letters_max);
         let (ws, services, schedules) = (Vec::new(), Vec::new(), Vec::new());
-        let (routes, door) = (Routes::new(), door::Door::default());
-        Self { settings, runtime, routes, ws, services, door, schedules }
+        let (routes, health) = (Routes::new(), HealthChecks::new());
+        let door = door::Door::default();
+        Self { settings, runtime, routes, ws, health, services, door, schedules }
     }
 
     /// Adds a domain.
@@ -131,6 +137,13 @@ impl App {
         self
     }
 
+    /// Checks something that the application depends on whenever somebody asks how it is; clients
+    /// are told the name and what was found.
+    pub fn health_check(mut self, name: impl Into<String>, check: HealthCheck) -> Self {
+        self.health = self.health.check(name, check);
+        self
+    }
+
     /// Publishes an event each `interval` while the application runs.
     pub fn every<E: Event>(mut self, interval: Duration, event: E) -> Self {
         self.schedules.push(Box::new(move |bus| bus.schedule(event).every(interval)));
@@ -174,6 +187,7 @@ impl App {
         let door = self.door.settle(&self.settings.auth)?;
         let routes = self.routes.under(door.provider());
         routes.check()?;
+        self.health.verify()?;
         let mut builder = routes.declare(self.runtime);
         let ws = self.ws.into_iter().map(|(path, ws)| (path, ws.under(door.provider())));
         let ws: Vec<_> = ws.collect();
@@ -185,6 +199,7 @@ impl App {
             settings: self.settings,
             routes,
             ws,
+            health: self.health,
             services: self.services,
             operations: door.operations,
         };

@@ -2,17 +2,22 @@
 //! as problems. What is not in the table cannot be reached.
 //!
 //! [`Routes`] is the table, [`Route`] one line of it in full, and [`Problem`] the shape of every
-//! error. [`operations()`] adds health, metrics and recent events. With a provider of identities
-//! ([`Routes::auth`]) all of it is private unless it says otherwise.
+//! error. [`Operations`] adds health, metrics and recent events, and [`Traffic`] counts requests. With
+//! a provider of identities ([`Routes::auth`]) all of it is private unless it says otherwise.
 
 mod percent;
 mod problem;
 pub use problem::{FieldError, Problem};
+mod lineage;
+mod browser;
+pub(crate) use browser::{cross_origin, safe_headers};
 mod fields;
 mod call;
 mod patience;
 mod bind;
 mod path;
+mod traffic;
+pub use traffic::Traffic;
 mod mount;
 mod private;
 mod exchange;
@@ -22,6 +27,10 @@ mod route;
 pub use route::Route;
 mod routes;
 pub use routes::Routes;
+mod accept;
+mod exposition;
+mod readings;
+pub(crate) use readings::SocketCounts;
 mod operations;
-pub(crate) use operations::operations_behind;
-pub use operations::{not_found, operations, private_operations};
+pub(crate) use operations::unknown_path;
+pub use operations::{Operations, not_found, operations};

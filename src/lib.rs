@@ -13,6 +13,7 @@ pub mod auth;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod db;
+pub mod health;
 pub mod http;
 pub mod ws;
 mod app;

@@ -7,10 +7,12 @@ mod env_file;
 mod reader;
 mod groups;
 mod auth;
+mod cors;
 
 use std::{env, iter};
 
 pub use auth::{AuthSettings, JwtAlgorithm};
+pub use cors::CorsSettings;
 pub use fault::{SettingsError, SettingsFault, SettingsOrigin};
 pub use groups::{BusSettings, DbSettings, LogFormat, LogSettings, ServerSettings, WsSettings};
 pub use reader::Variable;
@@ -30,7 +32,7 @@ const ENV_FILE: &str = ".env";
 /// | set, in the right form and within its limits | its value |
 /// | set in several places | the first of environment, `.env`, the application's defaults counts |
 /// | blank, in a wrong form, out of its limits, or not UTF-8 | a fault |
-/// | unknown, starting with `SERVER_`, `AUTH_`, `DB_`, `BUS_`, `WS_` or `LOG_` | a fault |
+/// | unknown, starting with `SERVER_`, `CORS_`, `AUTH_`, `DB_`, `BUS_`, `WS_` or `LOG_` | a fault |
 /// | unknown, any other name | ignored |
 ///
 /// Truth values are `1`, `true`, `yes`, `on` and `0`, `false`, `no`, `off` in any case; times are
@@ -41,6 +43,8 @@ const ENV_FILE: &str = ".env";
 pub struct Settings {
     /// The HTTP server.
     pub server: ServerSettings,
+    /// The pages of other origins.
+    pub cors: CorsSettings,
     /// Who may come in.
     pub auth: AuthSettings,
     /// The database.
@@ -160,6 +164,7 @@ impl Settings {
     fn read(reader: &mut Reader) -> Self {
         Self {
             server: ServerSettings::read(reader),
+            cors: CorsSettings::read(reader),
             auth: AuthSettings::read(reader),
             db: DbSettings::read(reader),
             bus: BusSettings::read(reader),

@@ -37,7 +37,7 @@ mod policy;
 pub use policy::{Instances, Overflow, Policy, Restart};
 mod throttle;
 mod metrics;
-pub use metrics::{HandlerMetrics, HandlerStatus, LastError, MetricsSnapshot};
+pub use metrics::{Durations, HandlerMetrics, HandlerStatus, LastError, MetricsSnapshot};
 mod event_log;
 pub use event_log::{EventQuery, EventRecord};
 mod observed;

@@ -59,6 +59,9 @@ pub struct HandlerMetrics {
     pub p95_ms: f64,
     /// 99th percentile, in milliseconds.
     pub p99_ms: f64,
+    /// How long the deliveries took, for those who keep a histogram. JSON leaves it out.
+    #[serde(skip)]
+    pub durations: Durations,
     /// Events that wait.
     pub queue_depth: usize,
     /// The limit of the queue.
@@ -90,6 +93,35 @@ pub struct LastError {
     /// When.
     #[serde(serialize_with = "rfc3339")]
     pub at: SystemTime,
+}
+
+/// How many deliveries of one handler took how long, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Durations {
+    /// By bucket; empty before the first delivery.
+    counts: Vec<u64>,
+    sum_us: u64,
+}
+
+impl Durations {
+    /// The deliveries there were.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// How long they took together.
+    pub fn sum(&self) -> Duration {
+        Duration::from_micros(self.sum_us)
+    }
+
+    /// The deliveries that took no longer than this. Exact, to the microsecond in which durations
+    /// are counted, where the limit is a power of two of microseconds; else those within an eighth
+    /// below it may be left out. The last bucket, 36 minutes and more, is never within a limit.
+    pub fn at_most(&self, limit: Duration) -> u64 {
+        let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+        let counts = self.counts.iter().enumerate().take(BUCKETS - 1);
+        counts.filter(|(bucket, _)| Histogram::upper(*bucket) <= limit).map(|(_, n)| n).sum()
+    }
 }
 
 /// The counters of a whole runtime at one moment.
@@ -207,6 +239,10 @@ impl Counters {
             p50_ms: quantile(0.50),
             p95_ms: quantile(0.95),
             p99_ms: quantile(0.99),
+            durations: Durations {
+                counts: self.durations.get().map_or_else(Vec::new, |all| all.counts()),
+                sum_us: self.busy_us.load(Relaxed),
+            },
             queue_depth: now.queue_depth,
             queue_max: now.queue_max,
             in_flight: now.in_flight,
@@ -247,6 +283,10 @@ impl Histogram {
         self.0.iter().map(|count| count.load(Relaxed)).sum()
     }
 
+    fn counts(&self) -> Vec<u64> {
+        self.0.iter().map(|count| count.load(Relaxed)).collect()
+    }
+
     fn bucket(micros: u64) -> usize {
         if micros < u64::from(STEPS) {
             return usize::try_from(micros).unwrap_or_default();
@@ -267,7 +307,7 @@ impl Histogram {
     }
 
     fn quantile(&self, q: f64) -> u64 {
-        let counts: Vec<u64> = self.0.iter().map(|count| count.load(Relaxed)).collect();
+        let counts = self.counts();
         let total: u64 = counts.iter().sum();
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // q is within 0..=1
         #[allow(clippy::cast_precision_loss)] // a rank need not be exact beyond 2^52
@@ -302,5 +342,37 @@ mod tests {
         (1..=100).for_each(|micros| histogram.record(micros));
         assert!((50..=56).contains(&histogram.quantile(0.50)));
         assert!((99..=111).contains(&histogram.quantile(0.99)));
+    }
+
+    #[test]
+    fn durations_are_counted_up_to_each_power_of_two() {
+        let counters = Counters::default();
+        let all = [0, 1, 15, 16, 127, 128, 1023, 1024, 1025, 70_000, 40_000_000];
+        for micros in all {
+            counters.record(Duration::from_micros(micros), None);
+        }
+        let durations = Durations {
+            counts: counters.durations.get().unwrap().counts(),
+            sum_us: counters.busy_us.load(Relaxed),
+        };
+        for power in 4..32 {
+            let limit = 1 << power;
+            // What took 128 µs and some nanoseconds is counted as 128.
+            let expected = all.iter().filter(|micros| **micros < limit).count();
+            let at_most = durations.at_most(Duration::from_micros(limit));
+            assert_eq!(at_most, expected as u64, "at most {limit} µs");
+        }
+        assert_eq!(durations.at_most(Duration::ZERO), 1);
+        assert_eq!(durations.count(), all.len() as u64);
+        assert_eq!(durations.sum(), Duration::from_micros(all.iter().sum()));
+        let forever = Durations {
+            counts: {
+                let mut c = vec![0; BUCKETS];
+                c[BUCKETS - 1] = 1;
+                c
+            },
+            sum_us: 1,
+        };
+        assert_eq!((forever.count(), forever.at_most(Duration::MAX)), (1, 0));
     }
 }

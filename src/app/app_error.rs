@@ -8,6 +8,7 @@ use callboard_actors::{ScheduleError, StartError};
 #[cfg(feature = "auth")]
 use crate::auth::JwtError;
 use crate::db::DbError;
+use crate::health::HealthError;
 use crate::http::RoutesError;
 use crate::settings::SettingsError;
 use crate::telemetry::TelemetryError;
@@ -53,6 +54,9 @@ pub enum AppError {
         /// What is wrong, and what to do about it.
         reason: &'static str,
     },
+    /// The health checks.
+    #[error(transparent)]
+    Health(#[from] HealthError),
     /// A schedule.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),

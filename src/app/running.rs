@@ -9,18 +9,22 @@ use actix_web::dev::ServerHandle;
 use actix_web::{App as WebApp, HttpServer};
 use callboard_actors::{Bus, Runtime, StopReport};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use super::Configure;
 use super::app_error::AppError;
 use crate::auth::Access;
-use crate::http::{self, Routes};
+use crate::health::HealthChecks;
+use crate::http::{self, Operations, Routes, SocketCounts, Traffic};
 use crate::settings::Settings;
-use crate::ws::{self, Ws};
+use crate::ws::{self, Ws, WsStats};
 
 /// A running application.
 pub struct Running {
     runtime: Runtime,
     addresses: Vec<SocketAddr>,
+    health: HealthChecks,
+    stop_delay: Duration,
     server: ServerHandle,
     task: JoinHandle<std::io::Result<()>>,
 }
@@ -30,9 +34,25 @@ pub(super) struct Edges {
     pub(super) settings: Settings,
     pub(super) routes: Routes,
     pub(super) ws: Vec<(String, Ws)>,
+    pub(super) health: HealthChecks,
     pub(super) services: Vec<Box<dyn Configure>>,
     /// Who may watch; it has the provider of the whole application.
     pub(super) operations: Access,
+}
+
+impl Edges {
+    /// What watches the application.
+    fn operations(&self, bus: &Bus, traffic: &Traffic) -> Operations {
+        let operations = Operations::new(bus.clone()).traffic(traffic).health(&self.health);
+        let operations = operations.under(self.operations.clone());
+        self.ws.iter().fold(operations, |operations, (path, ws)| {
+            let ws = ws.clone();
+            operations.socket(path, move || {
+                let WsStats { sessions, slow_consumers } = ws.stats();
+                SocketCounts { sessions, slow_consumers }
+            })
+        })
+    }
 }
 
 /// How much longer than the runtime the connections have to finish: the last reply still has to be
@@ -44,18 +64,22 @@ impl Running {
         let bus = runtime.bus();
         let settings = &edges.settings;
         let server = &settings.server;
-        let routes = edges.routes.install_with(bus.clone(), server);
-        let operations = http::operations_behind(edges.operations.guard(), bus.clone());
+        let traffic = Traffic::default();
+        let routes = edges.routes.clone().counted_in(&traffic).install_with(bus.clone(), server);
+        let operations = edges.operations(&bus, &traffic).install();
         let sessions = edges.ws.iter().map(|(path, ws)| ws.install(path, &bus, &settings.ws));
         let (sessions, services) = (sessions.collect::<Vec<_>>(), edges.services.clone());
-        let joining = runtime.clone();
+        let (joining, cors) = (runtime.clone(), settings.cors.clone());
         let app = move || {
             // A worker answers what its clients ask for itself, where it may.
             joining.join_thread();
-            let app = WebApp::new().configure(operations.clone());
+            let app = WebApp::new()
+                .wrap(http::cross_origin(&cors))
+                .wrap(http::safe_headers())
+                .configure(operations.clone());
             let app = sessions.iter().fold(app, |app, session| app.configure(session.clone()));
             let app = app.configure(|config| services.iter().for_each(|s| s.configure(config)));
-            app.configure(routes.clone()).default_service(http::not_found(bus.clone()))
+            app.configure(routes.clone()).default_service(http::unknown_path(bus.clone(), &traffic))
         };
         let address = format!("{}:{}", server.host, server.port);
         let drain = settings.bus.drain_timeout + LAST_WORDS;
@@ -71,7 +95,8 @@ impl Running {
         let serving = listening.run();
         let server = serving.handle();
         let task = actix_rt::spawn(serving);
-        Ok(Self { runtime, addresses, server, task })
+        let (health, stop_delay) = (edges.health, edges.settings.server.stop_delay);
+        Ok(Self { runtime, addresses, health, stop_delay, server, task })
     }
 
     /// The runtime.
@@ -89,12 +114,17 @@ impl Running {
         &self.addresses
     }
 
-    /// Stops accepting connections and events, lets what runs finish within the drain timeout, and
-    /// stops everything.
+    /// Says that it is not ready any more, and after `SERVER_STOP_DELAY` stops accepting connections
+    /// and events, lets what runs finish within the drain timeout, and stops everything.
     ///
     /// # Errors
     /// [`AppError::Unfinished`] names what was left.
     pub async fn stop(self) -> Result<(), AppError> {
+        self.health.drain();
+        if !self.stop_delay.is_zero() {
+            tracing::info!("not ready any more; stopping in {:?}", self.stop_delay);
+            sleep(self.stop_delay).await;
+        }
         let (report, ()) = tokio::join!(self.runtime.stop(), self.server.stop(true));
         // The server has been told to stop, so what it says is only an echo of that.
         let _ = self.task.await;
@@ -137,7 +167,7 @@ async fn announce(runtime: &Runtime, edges: &Edges, addresses: &[SocketAddr]) {
     for (path, _) in &edges.ws {
         tracing::info!("route GET {path} (WebSocket)");
     }
-    tracing::info!("routes GET /health, /metrics, /events");
+    tracing::info!("routes GET /health, /health/live, /health/ready, /metrics, /events");
     for address in addresses {
         tracing::info!("listening on http://{address}");
     }

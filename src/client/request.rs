@@ -17,6 +17,9 @@ use super::worker::{Order, Worker};
 /// The longest timeout: adding a longer time to an instant can overflow on some platforms.
 const TIMEOUT_MAX: Duration = Duration::from_hours(365 * 24);
 
+/// The header with the id by which the sender of a chain knows it.
+const CORRELATION_ID: &str = "x-correlation-id";
+
 /// A call that is not made yet. A mistake in it is told by [`send`](Self::send).
 #[must_use = "a call is made by `send`"]
 pub struct ClientRequest {
@@ -82,8 +85,8 @@ impl ClientRequest {
     }
 
     /// Makes the call a part of what a handler does: it carries the trace as `traceparent` (W3C
-    /// Trace Context, with the event as the parent), and takes no longer than whoever requested
-    /// the event still waits.
+    /// Trace Context, with the event as the parent) and the `x-correlation-id` of the chain, if it has
+    /// one, and takes no longer than whoever requested the event still waits.
     pub fn context(mut self, ctx: &EventContext) -> Self {
         let event = ctx.event_id().to_string().replace('-', "");
         // The random half of the identifier, which is never all zero.
@@ -92,7 +95,11 @@ impl ClientRequest {
         if let Some(remaining) = ctx.remaining() {
             self.timeout = self.timeout.min(remaining);
         }
-        self.header("traceparent", traceparent)
+        let call = self.header("traceparent", traceparent);
+        match ctx.header(CORRELATION_ID) {
+            Some(id) => call.header(CORRELATION_ID, id),
+            None => call,
+        }
     }
 
     /// Sets the time of the whole call, up to the last byte of the answer and with all attempts, at

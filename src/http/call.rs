@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use callboard_actors::{Identity, TraceId};
 use futures_util::StreamExt;
 
+use super::lineage::correlation_id;
 use super::problem::Problem;
 
 /// A request that a route takes.
@@ -25,6 +26,11 @@ pub(super) struct Call {
 impl Call {
     pub(super) fn query(&self) -> &str {
         self.request.uri().query().unwrap_or_default()
+    }
+
+    /// The sender's own id of what it is doing.
+    pub(super) fn correlation_id(&self) -> Option<&str> {
+        correlation_id(self.request.headers())?.to_str().ok()
     }
 
     /// Reads the body, at most `max` bytes of it.

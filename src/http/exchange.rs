@@ -17,6 +17,7 @@ use serde_json::json;
 
 use super::bind::Binder;
 use super::call::Call;
+use super::lineage::CORRELATION_ID;
 use super::mount::{Answer, Endpoint};
 use super::patience::Patience;
 use super::problem::Problem;
@@ -101,6 +102,9 @@ impl<E: Replies> Endpoint for RequestEndpoint<E> {
             let event: E = self.binder.bind(&mut call, &mut patience).await?;
             let request = self.terms.bus.request(event);
             let mut request = request.trace_id(call.trace_id).timeout(patience.left()).no_wait();
+            if let Some(id) = call.correlation_id() {
+                request = request.header(CORRELATION_ID.as_str(), id);
+            }
             if let Some(identity) = call.identity {
                 request = request.identity(identity);
             }
@@ -119,6 +123,9 @@ impl<E: Event> Endpoint for PublishEndpoint<E> {
             let mut patience = Patience::new(self.terms.timeout);
             let event: E = self.binder.bind(&mut call, &mut patience).await?;
             let mut publish = self.terms.bus.publish(event).trace_id(call.trace_id);
+            if let Some(id) = call.correlation_id() {
+                publish = publish.header(CORRELATION_ID.as_str(), id);
+            }
             if let Some(identity) = call.identity {
                 publish = publish.identity(identity);
             }

@@ -15,11 +15,14 @@ use actix_web::web::ServiceConfig;
 use actix_web::{HttpResponse, ResponseError};
 use callboard_actors::Bus;
 use futures_util::future::LocalBoxFuture;
+use tokio::time::Instant;
 
 use super::call::Call;
+use super::lineage::{CORRELATION_ID, continued, correlation_id};
 use super::path::{Pattern, Tree, decoded};
 use super::percent::BadEncoding;
 use super::problem::{Problem, TRACE_ID};
+use super::traffic::{Series, Traffic};
 
 /// What answers the requests of one method and path.
 pub(super) trait Endpoint: Send + Sync {
@@ -34,6 +37,7 @@ pub(super) struct Mount {
     bus: Bus,
     /// Whether internal texts are shown.
     debug: bool,
+    traffic: Traffic,
     tree: Tree,
     places: Vec<Place>,
 }
@@ -43,13 +47,21 @@ struct Place {
     pattern: Pattern,
     /// As first declared; other names of the same parameters are another spelling of it.
     path: String,
-    endpoints: Vec<(Method, Box<dyn Endpoint>)>,
+    endpoints: Vec<(Method, Box<dyn Endpoint>, Arc<Series>)>,
+    /// For the methods that have no endpoint.
+    other_methods: Arc<Series>,
     allow: HeaderValue,
 }
 
 impl Mount {
     pub(super) fn new(bus: Bus, debug: bool) -> Self {
-        Self { bus, debug, tree: Tree::default(), places: Vec::new() }
+        let (traffic, tree) = (Traffic::default(), Tree::default());
+        Self { bus, debug, traffic, tree, places: Vec::new() }
+    }
+
+    /// Sets where requests are counted, before anything is added.
+    pub(super) fn counted_in(self, traffic: &Traffic) -> Self {
+        Self { traffic: traffic.clone(), ..self }
     }
 
     /// Adds an endpoint. A second one of the same method and path makes both unusable.
@@ -66,10 +78,12 @@ impl Mount {
                 pattern,
                 path: path.to_owned(),
                 endpoints: Vec::new(),
+                other_methods: self.traffic.other_methods(path),
                 allow: HeaderValue::from_static(""),
             });
         }
-        self.places[place].add(method, endpoint);
+        let series = self.traffic.series(method.as_str(), &self.places[place].path);
+        self.places[place].add(method, endpoint, series);
     }
 
     /// Adds everything to an actix-web application, or to a scope of one.
@@ -86,7 +100,8 @@ impl Mount {
         params: Result<Vec<String>, BadEncoding>,
         request: ServiceRequest,
     ) -> ServiceResponse {
-        let trace_id = self.bus.new_trace_id();
+        let begun = Instant::now();
+        let trace_id = continued(request.headers()).unwrap_or_else(|| self.bus.new_trace_id());
         let (request, payload) = request.into_parts();
         let endpoint = place.endpoint(request.method());
         let answer = match (endpoint, params) {
@@ -111,8 +126,11 @@ impl Mount {
             headers.insert(ALLOW, place.allow.clone());
         }
         if let Ok(trace_id) = HeaderValue::try_from(trace_id.to_string()) {
+            let known_as = correlation_id(request.headers()).unwrap_or(&trace_id);
+            headers.insert(CORRELATION_ID, known_as.clone());
             headers.insert(TRACE_ID, trace_id);
         }
+        place.series(request.method()).record(response.status(), begun.elapsed());
         ServiceResponse::new(request, response)
     }
 
@@ -129,13 +147,13 @@ impl Mount {
 }
 
 impl Place {
-    fn add(&mut self, method: Method, endpoint: Box<dyn Endpoint>) {
-        match self.endpoints.iter_mut().find(|(known, _)| *known == method) {
-            Some((_, known)) => *known = Box::new(Unusable),
-            None => self.endpoints.push((method, endpoint)),
+    fn add(&mut self, method: Method, endpoint: Box<dyn Endpoint>, series: Arc<Series>) {
+        match self.endpoints.iter_mut().find(|(known, ..)| *known == method) {
+            Some((_, known, _)) => *known = Box::new(Unusable),
+            None => self.endpoints.push((method, endpoint, series)),
         }
         let mut allow = Vec::new();
-        for (method, _) in &self.endpoints {
+        for (method, ..) in &self.endpoints {
             allow.push(method.as_str());
             if method == Method::GET {
                 allow.push(Method::HEAD.as_str());
@@ -149,13 +167,22 @@ impl Place {
 
     /// The endpoint of a method; HEAD follows GET, and the server leaves its body out.
     fn endpoint(&self, method: &Method) -> Option<&dyn Endpoint> {
+        self.find(method).map(|(endpoint, _)| endpoint)
+    }
+
+    /// Where requests of a method are counted, HEAD as GET.
+    fn series(&self, method: &Method) -> &Series {
+        self.find(method).map_or(&*self.other_methods, |(_, series)| series)
+    }
+
+    fn find(&self, method: &Method) -> Option<(&dyn Endpoint, &Series)> {
         let method = match *method {
             Method::HEAD => &Method::GET,
             _ => method,
         };
         let mut endpoints = self.endpoints.iter();
-        let (_, endpoint) = endpoints.find(|(known, _)| known == method)?;
-        Some(&**endpoint)
+        let (_, endpoint, series) = endpoints.find(|(known, ..)| known == method)?;
+        Some((&**endpoint, series))
     }
 }
 

@@ -1,70 +1,162 @@
 //! Ready-made routes for the people and the machines that watch an application: health, metrics,
 //! recent events, and the answer to a path that nobody knows.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::http::header::{ACCEPT, CACHE_CONTROL, HeaderValue, VARY};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpResponse, ResponseError};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use callboard_actors::{Bus, EventQuery, TraceId};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::json;
+use tokio::time::Instant;
 
+use super::accept::preferred;
 use super::bind::Binder;
 use super::call::Call;
+use super::exposition::Dialect;
 use super::fields::Fields;
+use super::lineage::{CORRELATION_ID, continued, correlation_id};
 use super::mount::{Answer, Endpoint, Mount};
 use super::path::Pattern;
 use super::patience::Patience;
 use super::private::private;
 use super::problem::{FieldError, Problem};
-use crate::auth::{Access, Guard, Provider, Requirement};
+use super::readings::{self, Socket, SocketCounts, Sources};
+use super::traffic::Traffic;
+use crate::auth::{Access, Provider, Requirement};
+use crate::health::{HealthChecks, HealthReport, HealthStatus};
 
-/// Adds what watches a runtime, for the `configure` of an actix-web `App` or of a scope:
+/// What watches a runtime, as routes:
 ///
 /// | route | answer |
 /// |---|---|
-/// | `GET /health` | 200, `{"status": "up", "uptime_s", "version"}`; 503 with `"status": "down"` and `"down"`, the handlers that are, and `"runtime"` when it takes no events |
-/// | `GET /metrics` | the counters of [`Bus::metrics`] |
+/// | `GET /health`, `GET /health/ready` | a [`HealthReport`] of the runtime and all checks: 200, and 503 when it is unhealthy |
+/// | `GET /health/live` | the same, only of checks that say whether the process should go on |
+/// | `GET /metrics` | the counters of [`Bus::metrics`], in the form that `Accept` names |
 /// | `GET /events?n=&type=&trace=` | the `n` newest deliveries (50), of one event name, of one trace |
 ///
-/// They say what goes on inside; keep them where only such as may know it reach them, or take
-/// [`private_operations`].
-pub fn operations(bus: Bus) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static {
-    operations_behind(None, bus)
+/// They say what goes on inside; keep them where only such as may know it reach them, or make all but
+/// health [private](Self::private).
+///
+/// ```
+/// # use callboard::Bus;
+/// # use callboard::http::Routes;
+/// use callboard::http::{Operations, Traffic};
+///
+/// # fn example(bus: Bus, routes: Routes) {
+/// let traffic = Traffic::default();
+/// let api = routes.counted_in(&traffic).install(bus.clone());
+/// let watch = Operations::new(bus).traffic(&traffic).install();
+/// let app = move || actix_web::App::new().configure(api.clone()).configure(watch.clone());
+/// # }
+/// ```
+///
+/// # Health
+///
+/// Three checks are built in. `runtime` is unhealthy once the application is `draining` or the
+/// runtime has `stopped`. `handlers` is unhealthy when one is `down`, and degraded when one is
+/// `stuck`. `queues` is degraded when nine tenths of one are full, with the code `saturated`.
+/// Degraded is ready. The application adds its own with [`HealthChecks`].
+///
+/// # Metrics
+///
+/// What `Accept` names decides the form of `/metrics`: JSON with the counters and quantiles of
+/// [`Bus::metrics`] for whoever has no wish, else `OpenMetrics` 1.0 (`application/openmetrics-text`)
+/// or the text format of Prometheus (`text/plain`). The text has also histograms of how long
+/// deliveries took by handler and requests by route, schedules and WebSocket sessions. All names
+/// start with `callboard_`, and all durations are in seconds.
+///
+/// A request is counted by the method and path of its route as declared, never by what the client
+/// wrote; HEAD is counted as GET, a method without an endpoint as `other`, and a path that nobody
+/// declared as the route `unknown`. Services of actix-web itself are not counted, nor requests
+/// whose client has gone before the answer.
+#[must_use = "nothing watches before it is installed"]
+pub struct Operations {
+    bus: Bus,
+    health: HealthChecks,
+    sources: Sources,
+    access: Access,
 }
 
-/// The same as [`operations`], where all but `/health` is only for whom the provider knows and the
-/// requirement permits. Such as ask for health have no credentials.
-pub fn private_operations(
-    bus: Bus,
-    provider: impl Provider,
-    requirement: Requirement,
-) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static {
-    let provider: Option<Arc<dyn Provider>> = Some(Arc::new(provider));
-    operations_behind(Access { provider, requirement, is_public: false }.guard(), bus)
-}
-
-/// The same, behind a guard if there is one.
-pub(crate) fn operations_behind(
-    guard: Option<Guard>,
-    bus: Bus,
-) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static {
-    let mut mount = Mount::new(bus.clone(), false);
-    let binder =
-        Binder { params: Vec::new(), fields: Fields::of::<EventsWanted>(), body_max: None };
-    let endpoints: [(&str, Box<dyn Endpoint>); 3] = [
-        ("/health", Box::new(Health(bus.clone()))),
-        ("/metrics", private(guard.clone(), Box::new(Metrics(bus.clone())))),
-        ("/events", private(guard, Box::new(Events { bus, binder }))),
-    ];
-    for (path, endpoint) in endpoints {
-        let pattern = Pattern::parse(path).expect("the paths written above are sound");
-        mount.add(Method::GET, path, pattern, endpoint);
+impl Operations {
+    /// Watches the runtime of this bus.
+    pub fn new(bus: Bus) -> Self {
+        let (health, sources, access) =
+            (HealthChecks::new(), Sources::default(), Access::default());
+        Self { bus, health, sources, access }
     }
-    mount.into_config()
+
+    /// Makes these checks beside the built-in ones.
+    pub fn health(mut self, checks: &HealthChecks) -> Self {
+        self.health = checks.clone();
+        self
+    }
+
+    /// Shows `/metrics` and `/events` only to whom the provider knows and the requirement permits.
+    /// Such as ask for health have no credentials.
+    pub fn private(self, provider: impl Provider, requirement: Requirement) -> Self {
+        let provider: Option<Arc<dyn Provider>> = Some(Arc::new(provider));
+        self.under(Access { provider, requirement, is_public: false })
+    }
+
+    pub(crate) fn under(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// Shows the requests that are counted there, and counts its own.
+    pub fn traffic(mut self, traffic: &Traffic) -> Self {
+        self.sources.traffic = traffic.clone();
+        self
+    }
+
+    /// Shows WebSocket sessions at a path.
+    pub(crate) fn socket(
+        mut self,
+        path: &str,
+        count: impl Fn() -> SocketCounts + Send + Sync + 'static,
+    ) -> Self {
+        self.sources.sockets.push(Socket { path: path.to_owned(), count: Arc::new(count) });
+        self
+    }
+
+    /// Gives what `configure` takes, of an actix-web `App` or of a scope.
+    #[allow(clippy::missing_panics_doc)] // it does not: the paths are constants
+    pub fn install(self) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static {
+        let Self { bus, health, sources, access } = self;
+        let guard = access.guard();
+        let mut mount = Mount::new(bus.clone(), false).counted_in(&sources.traffic);
+        let binder =
+            Binder { params: Vec::new(), fields: Fields::of::<EventsWanted>(), body_max: None };
+        let probe = |wants: Wants| Health { bus: bus.clone(), checks: health.clone(), wants };
+        let endpoints: [(&str, Box<dyn Endpoint>); 5] = [
+            ("/health", Box::new(probe(Wants::Ready))),
+            ("/health/live", Box::new(probe(Wants::Live))),
+            ("/health/ready", Box::new(probe(Wants::Ready))),
+            ("/metrics", private(guard.clone(), Box::new(Metrics { bus: bus.clone(), sources }))),
+            ("/events", private(guard, Box::new(Events { bus, binder }))),
+        ];
+        for (path, endpoint) in endpoints {
+            let pattern = Pattern::parse(path).expect("the paths written above are sound");
+            mount.add(Method::GET, path, pattern, endpoint);
+        }
+        mount.into_config()
+    }
+}
+
+impl fmt::Debug for Operations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operations").finish_non_exhaustive()
+    }
+}
+
+/// Installs [`Operations`] as they are.
+pub fn operations(bus: Bus) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static {
+    Operations::new(bus).install()
 }
 
 /// The default service of an application: 404 in the shape of all errors.
@@ -76,41 +168,79 @@ pub(crate) fn operations_behind(
 /// # }
 /// ```
 pub fn not_found(bus: Bus) -> actix_web::Route {
-    web::to(move || {
+    unknown_path(bus, &Traffic::default())
+}
+
+/// The same, and counts what it answers.
+pub(crate) fn unknown_path(bus: Bus, traffic: &Traffic) -> actix_web::Route {
+    let series = traffic.unknown_path();
+    web::to(move |request: HttpRequest| {
+        let begun = Instant::now();
+        let trace_id = continued(request.headers()).unwrap_or_else(|| bus.new_trace_id());
         let problem = Problem::new(StatusCode::NOT_FOUND, "unknown_path")
             .detail("nothing is at this path")
-            .trace_id(bus.new_trace_id());
-        async move { problem.error_response() }
+            .trace_id(trace_id);
+        let mut response = problem.error_response();
+        if let Ok(trace_id) = HeaderValue::try_from(trace_id.to_string()) {
+            let known_as = correlation_id(request.headers()).unwrap_or(&trace_id);
+            response.headers_mut().insert(CORRELATION_ID, known_as.clone());
+        }
+        series.record(problem.status_code(), begun.elapsed());
+        async move { response }
     })
 }
 
-struct Health(Bus);
+struct Health {
+    bus: Bus,
+    checks: HealthChecks,
+    wants: Wants,
+}
+
+/// What a probe wants to know.
+enum Wants {
+    Live,
+    Ready,
+}
 
 impl Endpoint for Health {
     fn answer(&self, _: Call) -> Answer<'_> {
-        let health = self.0.health();
-        let mut down = health.down;
-        if !health.is_running {
-            down.push("runtime".to_owned());
-        }
-        let (uptime_s, version) = (health.uptime.as_secs(), env!("CARGO_PKG_VERSION"));
-        let response = if down.is_empty() {
-            let report = json!({ "status": "up", "uptime_s": uptime_s, "version": version });
-            HttpResponse::Ok().json(report)
-        } else {
-            HttpResponse::ServiceUnavailable().json(json!({
-                "status": "down", "down": down, "uptime_s": uptime_s, "version": version,
-            }))
-        };
-        Box::pin(async { Ok(response) })
+        Box::pin(async move {
+            let report: HealthReport = match self.wants {
+                Wants::Live => self.checks.live(&self.bus).await,
+                Wants::Ready => self.checks.ready(&self.bus).await,
+            };
+            let mut response = match report.status {
+                HealthStatus::Unhealthy => HttpResponse::ServiceUnavailable(),
+                _ => HttpResponse::Ok(),
+            };
+            response.insert_header((CACHE_CONTROL, "no-store"));
+            Ok(response.json(report))
+        })
     }
 }
 
-struct Metrics(Bus);
+struct Metrics {
+    bus: Bus,
+    sources: Sources,
+}
 
 impl Endpoint for Metrics {
-    fn answer(&self, _: Call) -> Answer<'_> {
-        let response = HttpResponse::Ok().json(self.0.metrics());
+    fn answer(&self, call: Call) -> Answer<'_> {
+        let offered = ["application/json", "text/plain", "application/openmetrics-text"];
+        let dialect = match preferred(call.request.headers(), &offered) {
+            0 => None,
+            1 => Some(Dialect::Prometheus),
+            _ => Some(Dialect::OpenMetrics),
+        };
+        let mut response = HttpResponse::Ok();
+        response.insert_header((VARY, ACCEPT.as_str()));
+        let response = match dialect {
+            None => response.json(self.bus.metrics()),
+            Some(dialect) => {
+                let text = readings::text(&self.bus, &self.sources, dialect);
+                response.content_type(dialect.content_type()).body(text)
+            }
+        };
         Box::pin(async { Ok(response) })
     }
 }

@@ -52,6 +52,13 @@ const TIMEOUT_MAX: Duration = Duration::from_hours(365 * 24);
 /// read, and the identity goes into the [context](crate::EventContext::identity) of all that follows
 /// from the request. Nothing in path, query or body has a say in it.
 ///
+/// # The trace
+///
+/// A request with a W3C `traceparent` is a part of that trace; any other begins a new one. Its
+/// `x-correlation-id`, of up to 128 letters, digits and `-_.:/+=@`, comes back on the response and
+/// travels with the event as a header of that name, also to services that handlers call; without a
+/// sound one the response has the trace id there.
+///
 /// | status | code | when |
 /// |---|---|---|
 /// | 401 | a code of [`AuthError`](crate::auth::AuthError) | no token, or one that is not valid |

@@ -12,6 +12,7 @@ use super::mount::{Mount, Unusable};
 use super::path::Pattern;
 use super::private::private;
 use super::route::Route;
+use super::traffic::Traffic;
 use crate::auth::{Access, Provider};
 use crate::settings::ServerSettings;
 
@@ -61,6 +62,7 @@ pub struct Routes {
     routes: Vec<Route>,
     /// Of whom those are known that ask; a route may have another one, from the table it was in.
     access: Access,
+    traffic: Traffic,
 }
 
 impl Routes {
@@ -102,6 +104,12 @@ impl Routes {
     /// Adds a route in its full form.
     pub fn route(mut self, route: Route) -> Self {
         self.routes.push(route);
+        self
+    }
+
+    /// Sets where requests are counted.
+    pub fn counted_in(mut self, traffic: &Traffic) -> Self {
+        self.traffic = traffic.clone();
         self
     }
 
@@ -227,7 +235,7 @@ impl Routes {
             tracing::error!(%error, "faulty routes were installed");
         }
         let publisher = bus.with_source(SOURCE);
-        let mut mount = Mount::new(bus, settings.debug);
+        let mut mount = Mount::new(bus, settings.debug).counted_in(&self.traffic);
         for route in &self.routes {
             let Ok(pattern) = Pattern::parse(&route.path) else {
                 continue;

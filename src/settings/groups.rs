@@ -8,7 +8,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::reader::Reader;
-use super::syntax::{count, dsn, flag, host, origins, seconds, text, whole, word};
+use super::syntax::{count, dsn, flag, host, origins, seconds, seconds_or_none, text, whole, word};
 
 /// How the HTTP server listens and what it accepts.
 #[derive(Debug, Clone)]
@@ -26,6 +26,10 @@ pub struct ServerSettings {
     pub body_max: usize,
     /// `SERVER_REQUEST_TIMEOUT`: the time a request may take, in seconds, up to a year; 30.
     pub request_timeout: Duration,
+    /// `SERVER_STOP_DELAY`: how long the application says that it is not ready before it stops
+    /// taking requests, so that load balancers see it, in seconds, 0 for not at all, up to a year;
+    /// 0.
+    pub stop_delay: Duration,
 }
 
 /// Which database is used and how many connections it gets.
@@ -139,6 +143,12 @@ impl ServerSettings {
                 "30.0",
                 seconds(),
                 "time a request may take, in seconds",
+            ),
+            stop_delay: reader.get(
+                "SERVER_STOP_DELAY",
+                "0.0",
+                seconds_or_none(),
+                "time between not being ready and closing the listener, in seconds",
             ),
         }
     }

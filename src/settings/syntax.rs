@@ -84,6 +84,15 @@ pub(super) fn seconds() -> Syntax<Duration> {
     })
 }
 
+/// Seconds of which there may be none.
+pub(super) fn seconds_or_none() -> Syntax<Duration> {
+    let expects = format!("seconds from 0 to {SECONDS_MAX}, such as 10 or 0.5");
+    Syntax::new(expects, |text| {
+        let time = Duration::try_from_secs_f64(text.parse().ok()?).ok()?;
+        (time <= Duration::from_secs(SECONDS_MAX)).then_some(time)
+    })
+}
+
 pub(super) fn host() -> Syntax<String> {
     Syntax::new("a host name or an IP address, without a port", |text| {
         // A colon is right only inside an IPv6 address: elsewhere it parts a scheme or a port.
@@ -115,6 +124,39 @@ pub(super) fn origins() -> Syntax<Vec<String>> {
         // Only the built-in default is empty: the reader refuses it elsewhere.
         "" => Some(Vec::new()),
         list => list.split(',').map(|item| origin(item.trim())).collect(),
+    })
+}
+
+/// Origins, or `*` alone for any.
+pub(super) fn origins_or_any() -> Syntax<Vec<String>> {
+    let some = origins();
+    let expects = format!("{}, or * alone for any", some.expects);
+    Syntax::new(expects, move |text| match text.trim() {
+        "*" => Some(vec!["*".to_owned()]),
+        _ => some.parse(text),
+    })
+}
+
+/// Methods of HTTP, in upper case.
+pub(super) fn methods() -> Syntax<Vec<String>> {
+    Syntax::new("methods such as GET and POST, separated by commas", |text| {
+        let method = |item: &str| {
+            let is_word = !item.is_empty() && item.bytes().all(|b| b.is_ascii_uppercase());
+            is_word.then(|| item.to_owned())
+        };
+        text.split(',').map(|item| method(item.trim())).collect()
+    })
+}
+
+/// Names of headers, held in lower case.
+pub(super) fn header_names() -> Syntax<Vec<String>> {
+    Syntax::new("names of headers such as content-type, separated by commas", |text| {
+        let name = |item: &str| {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+            let is_word = !item.is_empty() && item.bytes().all(plain);
+            is_word.then(|| item.to_ascii_lowercase())
+        };
+        text.split(',').map(|item| name(item.trim())).collect()
     })
 }
 

@@ -15,7 +15,7 @@ async fn hello_greets_and_drains_on_a_signal() {
     let (status, body) = hello.get("/nowhere").await;
     assert_eq!((status, body["code"].as_str()), (404, Some("unknown_path")), "{body}");
     let (status, health) = hello.get("/health").await;
-    assert_eq!((status, health["status"].as_str()), (200, Some("up")));
+    assert_eq!((status, health["status"].as_str()), (200, Some("healthy")));
     assert_eq!(hello.terminate().code(), Some(0));
 }
 

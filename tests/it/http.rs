@@ -24,12 +24,15 @@ use tokio::time::timeout;
 
 mod binding;
 mod bodies;
+mod cors;
 mod embedding;
 mod load;
 mod operating;
 mod problems;
 mod replies;
 mod routing;
+mod scraping;
+mod tracing;
 
 /// How long a test waits for what has to come.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -10,6 +10,7 @@ mod auth;
 mod client;
 mod db;
 mod examples;
+mod health;
 mod http;
 #[cfg(feature = "auth")]
 mod secure;

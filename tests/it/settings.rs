@@ -86,6 +86,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(server.workers, 1);
     assert_eq!(server.body_max, 1024 * 1024);
     assert_eq!(server.request_timeout, Duration::from_secs(30));
+    assert_eq!(server.stop_delay, Duration::ZERO);
     assert_eq!(db.dsn.expose_secret(), "sqlite://callboard.db");
     assert_eq!((db.pool_min, db.pool_max), (2, 10));
     assert_eq!(bus.handler_timeout, Duration::from_secs(30));
@@ -228,6 +229,7 @@ fn each_variable_reaches_its_own_field() {
         ("SERVER_WORKERS", "512"),
         ("SERVER_BODY_MAX", "101"),
         ("SERVER_REQUEST_TIMEOUT", "0.25"),
+        ("SERVER_STOP_DELAY", "1.25"),
         ("DB_DSN", "postgres://shop@db/shop"),
         ("DB_POOL_MIN", "3"),
         ("DB_POOL_MAX", "4"),
@@ -255,6 +257,7 @@ fn each_variable_reaches_its_own_field() {
     assert_eq!(server.workers, 512);
     assert_eq!(server.body_max, 101);
     assert_eq!(server.request_timeout, Duration::from_millis(250));
+    assert_eq!(server.stop_delay, Duration::from_millis(1250));
     assert_eq!(db.dsn.expose_secret(), "postgres://shop@db/shop");
     assert_eq!((db.pool_min, db.pool_max), (3, 4));
     assert_eq!(bus.handler_timeout, Duration::from_millis(1500));
@@ -278,10 +281,10 @@ fn each_variable_reaches_its_own_field() {
 #[test]
 fn the_list_of_variables_tells_the_truth() {
     let mut names = variable_names();
-    assert_eq!(names.len(), 33);
+    assert_eq!(names.len(), 39);
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 33, "a name is listed twice");
+    assert_eq!(names.len(), 39, "a name is listed twice");
     for variable in Settings::variables() {
         assert!(!variable.meaning.is_empty(), "{variable:?}");
         assert!(!variable.expects.is_empty(), "{variable:?}");
@@ -353,6 +356,47 @@ fn times_are_finite_and_above_zero() {
     }
     let year = Settings::from_vars([("BUS_HANDLER_TIMEOUT", "31536000")]).unwrap();
     assert_eq!(year.bus.handler_timeout, Duration::from_hours(365 * 24));
+}
+
+#[test]
+fn a_delay_may_be_none() {
+    let read = |text| Settings::from_vars([("SERVER_STOP_DELAY", text)]).unwrap().server.stop_delay;
+    assert_eq!((read("0"), read("0.5")), (Duration::ZERO, Duration::from_millis(500)));
+    for text in ["-1", "NaN", "inf", "1e9", "10s"] {
+        let expected = "expected seconds from 0 to 31536000, such as 10 or 0.5";
+        let line = format!("SERVER_STOP_DELAY is \"{text}\" (given), {expected}");
+        assert_eq!(refusal([("SERVER_STOP_DELAY", text)]), [line]);
+    }
+}
+
+#[test]
+fn credentials_are_for_origins_that_are_named() {
+    let any = ("CORS_ORIGINS", "*");
+    let cors = Settings::from_vars([any]).unwrap().cors;
+    assert_eq!((cors.origins, cors.credentials), (vec!["*".to_owned()], false));
+    let told = refusal([any, ("CORS_CREDENTIALS", "true")]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("CORS_CREDENTIALS") && told[0].contains("CORS_ORIGINS is *"));
+    let named = [("CORS_ORIGINS", "https://SHOP.example"), ("CORS_CREDENTIALS", "true")];
+    let cors = Settings::from_vars(named).unwrap().cors;
+    assert_eq!((cors.origins, cors.credentials), (vec!["https://shop.example".to_owned()], true));
+    for (name, text) in [
+        ("CORS_ORIGINS", "*, https://shop.example"),
+        ("CORS_ORIGINS", "https://shop.example/path"),
+        ("CORS_METHODS", "get"),
+        ("CORS_METHODS", "GET,"),
+        ("CORS_HEADERS", "content type"),
+        ("CORS_MAX_AGE", "86401"),
+    ] {
+        assert!(refusal([(name, text)])[0].starts_with(name), "{name} {text}");
+    }
+    let own = [("CORS_METHODS", "GET, PUT"), ("CORS_HEADERS", "X-One,two"), ("CORS_MAX_AGE", "0")];
+    let cors = Settings::from_vars(own).unwrap().cors;
+    assert_eq!(
+        (cors.methods.join(" "), cors.headers.join(" ")),
+        ("GET PUT".into(), "x-one two".into())
+    );
+    assert_eq!(cors.max_age, Duration::ZERO);
 }
 
 #[test]

@@ -86,7 +86,7 @@ async fn a_scope_is_a_place_for_routes_too() {
     let part = server.get("/acme/api/users/7/name").await;
     assert_eq!(part.ok(200), json!({ "by": "name of 7" }));
     assert_eq!(server.get("/acme/api/users/x").await.wrong_field().0, "id");
-    assert_eq!(server.get("/acme/api/health").await.ok(200)["status"], "up");
+    assert_eq!(server.get("/acme/api/health").await.ok(200)["status"], "healthy");
     assert_eq!(server.get("/acme/api/legacy").await.text(), "legacy");
     let answer = server.send(Method::PUT, "/acme/api/users/7").await;
     answer.problem(405, "method_not_allowed");

@@ -33,32 +33,26 @@ async fn server() -> Server {
 #[actix_web::test]
 async fn health_is_200_while_everything_takes_events() {
     let server = server().await;
-    let health = server.get("/health").await.ok(200);
-    assert_eq!(health["status"], "up");
-    assert_eq!(health["version"], env!("CARGO_PKG_VERSION"));
-    assert!(health["uptime_s"].is_u64(), "{health}");
-    assert_eq!(health.get("down"), None);
-}
-
-#[actix_web::test]
-async fn health_is_503_and_names_the_handler_that_is_down() {
-    let server = server().await;
-    server.post("/sell", &json!({})).await.problem(500, "panic");
-    until("the handler is down", || !server.runtime.health().down.is_empty()).await;
-    let health = server.get("/health").await.ok(503);
-    let name = server.runtime.health().down.remove(0);
-    assert!(name.starts_with("shop."), "{name}");
-    assert_eq!((&health["status"], &health["down"]), (&json!("down"), &json!([name])));
+    for path in ["/health", "/health/ready", "/health/live"] {
+        let answer = server.get(path).await;
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert_eq!(answer.ok(200)["status"], "healthy");
+    }
 }
 
 #[actix_web::test]
 async fn health_is_503_once_the_runtime_has_stopped() {
     let server = server().await;
     server.runtime.stop().await;
-    let health = server.get("/health").await.ok(503);
-    assert_eq!(health["status"], "down");
-    let down = health["down"].as_array().unwrap();
-    assert!(down.contains(&json!("runtime")), "{health}");
+    for path in ["/health", "/health/ready"] {
+        let health = server.get(path).await.ok(503);
+        assert_eq!(health["status"], "unhealthy");
+        let expected = json!({
+            "name": "runtime", "status": "unhealthy", "code": "stopped", "duration_ms": 0
+        });
+        assert_eq!(health["checks"][0], expected);
+    }
+    assert_eq!(server.get("/health/live").await.ok(200)["status"], "healthy");
 }
 
 #[actix_web::test]
@@ -134,7 +128,7 @@ async fn a_bad_query_for_events_names_its_field() {
 #[actix_web::test]
 async fn they_are_only_for_looking() {
     let server = server().await;
-    for path in ["/health", "/metrics", "/events"] {
+    for path in ["/health", "/health/live", "/health/ready", "/metrics", "/events"] {
         let answer = server.send(Method::DELETE, path).await;
         answer.problem(405, "method_not_allowed");
         assert_eq!(answer.header("allow"), "GET, HEAD, OPTIONS");

@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use callboard::Runtime;
 use callboard::auth::Requirement;
-use callboard::http::{Route, Routes, private_operations};
+use callboard::http::{Operations, Route, Routes};
 use callboard::settings::WsSettings;
 use callboard::ws::{Permit, Ws, WsError, WsFault};
 
@@ -37,7 +37,7 @@ async fn routes_operations_and_sessions_are_private_in_a_foreign_server_too() {
     let api = routes.install(runtime.bus());
     let sessions = ws.install("/ws", &runtime.bus(), &WsSettings::default());
     let watching = Requirement::new().permissions_all(["operations.read"]);
-    let operations = private_operations(runtime.bus(), provider(), watching);
+    let operations = Operations::new(runtime.bus()).private(provider(), watching).install();
     let (address, handle) = serve!(api, sessions, operations);
     let get = async |path: &str, token: Option<&str>| {
         Response::of(request(address, Method::GET, path, token).send().await.unwrap()).await
