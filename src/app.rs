@@ -15,10 +15,11 @@ use actix_web::web::ServiceConfig;
 use callboard_actors::{
     Bus, Domain, Event, Policy, Runtime, RuntimeBuilder, Schedule, ScheduleError,
 };
+use serde_json::Value;
 
 use crate::auth::{Provider, Requirement};
 use crate::health::{HealthCheck, HealthChecks};
-use crate::http::Routes;
+use crate::http::{Info, Routes};
 use crate::settings::Settings;
 use crate::telemetry;
 use crate::ws::Ws;
@@ -26,13 +27,14 @@ use crate::ws::Ws;
 /// An application about to run: a [`Runtime`] and the edges through which clients reach it.
 ///
 /// Beside the routes that it is given it serves [`Operations`](crate::http::Operations): `/health`,
-/// `/metrics` and `/events`. Every answer has headers that keep browsers from guessing its type,
+/// `/metrics` and `/events`, and `/openapi.json`, the description of the routes; a route of its own
+/// at that path goes before. Every answer has headers that keep browsers from guessing its type,
 /// showing it in frames and telling other sites of it, unless it has its own: `nosniff`,
 /// `frame-ancestors 'none'`, `no-referrer`.
 ///
 /// # Who may come in
 ///
-/// | a provider of identities | routes, sessions, `/metrics`, `/events` | `/health`, what is `public` |
+/// | a provider of identities | routes, sessions, `/metrics`, `/events` | `/health`, `/openapi.json`, what is `public` |
 /// |---|---|---|
 /// | from [`auth`](Self::auth), else from the settings `AUTH_*` | whom it knows, with the permissions demanded | anybody |
 /// | none | anybody; a demand for permissions is a fault | anybody |
@@ -44,6 +46,7 @@ pub struct App {
     settings: Settings,
     runtime: RuntimeBuilder,
     routes: Routes,
+    info: Info,
     ws: Vec<(String, Ws)>,
     health: HealthChecks,
     services: Vec<Box<dyn Configure>>,
@@ -87,8 +90,8 @@ impl App {
             .dead_letters_max(bus.dead_letters_max);
         let (ws, services, schedules) = (Vec::new(), Vec::new(), Vec::new());
         let (routes, health) = (Routes::new(), HealthChecks::new());
-        let door = door::Door::default();
-        Self { settings, runtime, routes, ws, health, services, door, schedules }
+        let (door, info) = (door::Door::default(), Info::default());
+        Self { settings, runtime, routes, info, ws, health, services, door, schedules }
     }
 
     /// Adds a domain.
@@ -101,6 +104,17 @@ impl App {
     pub fn routes(mut self, routes: Routes) -> Self {
         self.routes = self.routes.merge(routes);
         self
+    }
+
+    /// Sets what the description of the routes says of the API as a whole.
+    pub fn info(mut self, info: Info) -> Self {
+        self.info = info;
+        self
+    }
+
+    /// The description of the routes, as it is served at `/openapi.json`.
+    pub fn openapi(&self) -> Value {
+        self.routes.openapi(&self.info)
     }
 
     /// Serves WebSocket sessions at `path`.
@@ -196,6 +210,7 @@ impl App {
         }
         let runtime = builder.start().await?;
         let edges = running::Edges {
+            openapi: routes.openapi(&self.info),
             settings: self.settings,
             routes,
             ws,

@@ -1,8 +1,9 @@
 //! The HTTP edge: requests enter by a table from route to event, replies leave as JSON and errors
 //! as problems. What is not in the table cannot be reached.
 //!
-//! [`Routes`] is the table, [`Route`] one line of it in full, and [`Problem`] the shape of every
-//! error. [`Operations`] adds health, metrics and recent events, and [`Traffic`] counts requests. With
+//! [`Routes`] is the table, [`Route`] one line of it in full, [`Rest`] the convention by which names
+//! of events become paths, and [`Problem`] the shape of every error. [`Routes::openapi`] describes the
+//! table, [`Operations`] adds health, metrics and recent events, and [`Traffic`] counts requests. With
 //! a provider of identities ([`Routes::auth`]) all of it is private unless it says otherwise.
 
 mod percent;
@@ -11,6 +12,7 @@ pub use problem::{FieldError, Problem};
 mod lineage;
 mod browser;
 pub(crate) use browser::{cross_origin, safe_headers};
+mod validity;
 mod fields;
 mod call;
 mod patience;
@@ -23,8 +25,15 @@ mod private;
 mod exchange;
 mod fault;
 pub use fault::{RouteFault, RoutesError};
+mod description;
+mod types;
 mod route;
 pub use route::Route;
+mod naming;
+mod rest;
+pub use rest::Rest;
+mod openapi;
+pub use openapi::{Info, openapi_json};
 mod routes;
 pub use routes::Routes;
 mod accept;

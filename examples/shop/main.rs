@@ -11,6 +11,7 @@ mod chat;
 mod quotes;
 
 use callboard::db::Db;
+use callboard::http::Info;
 use callboard::settings::Settings;
 use callboard::ws::Ws;
 use callboard::{App, AppError, secs, telemetry};
@@ -30,6 +31,7 @@ async fn main() -> Result<(), AppError> {
     db.migrate(MIGRATIONS).await?;
     orders::recover(&db).await?;
     App::new(settings)
+        .info(Info::new("Shop", env!("CARGO_PKG_VERSION")).description("Users, orders and quotes."))
         .mount(users::domain(&db))
         .mount(orders::domain(&db))
         .mount(stock::domain(&db))

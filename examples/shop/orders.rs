@@ -46,14 +46,9 @@ use super::{
     stock::{ItemsPriced, PriceItems},
     users::FindUser,
 };
+use events::{ITEMS_MAX, QUANTITY_MAX};
 use ledger::NewOrder;
 use settler::{Settler, Sweep};
-
-/// The most lines of one order.
-const ITEMS_MAX: usize = 100;
-
-/// The most of one thing in one order.
-const QUANTITY_MAX: i64 = 10_000;
 
 pub fn domain(db: &Db) -> Domain {
     Domain::new("order")

@@ -23,6 +23,8 @@ const SLICE: u64 = 1 << 16;
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RequestQuote {
+    /// How long it takes: each is half as much work more.
+    #[schemars(range(min = 1, max = COMPLEXITY_MAX))]
     pub complexity: i64,
 }
 

@@ -21,12 +21,7 @@ pub use events::{
 };
 
 use super::{invalid::invalid, schema::users};
-
-/// The longest name, in characters.
-const NAME_MAX: usize = 200;
-
-/// The longest address that mail can be sent to, in bytes (RFC 5321).
-const EMAIL_MAX: usize = 254;
+use events::{EMAIL_MAX, NAME_MAX};
 
 /// The longest page of users.
 const PAGE_MAX: i64 = 1000;
@@ -42,11 +37,11 @@ pub fn domain(db: &Db) -> Domain {
 
 pub fn routes() -> Routes {
     Routes::new()
-        .post::<CreateUser>("/users")
-        .get::<ListUsers>("/users")
+        .rest::<CreateUser>()
+        .rest::<ListUsers>()
         .get::<FindUser>("/users/{user_id}")
-        .put::<UpdateUser>("/users/{user_id}")
-        .delete::<DeleteUser>("/users/{user_id}")
+        .rest::<UpdateUser>()
+        .rest::<DeleteUser>()
 }
 
 #[derive(Clone)]
@@ -180,6 +175,9 @@ fn check(name: &str, email: &str) -> HandlerResult<()> {
     }
     if !email.contains('@') {
         return Err(invalid("email", "email has no @"));
+    }
+    if !email.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(invalid("email", "email has a character that no address has"));
     }
     if email.len() > EMAIL_MAX {
         return Err(invalid("email", format!("email is longer than {EMAIL_MAX} bytes")));

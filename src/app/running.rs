@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::{App as WebApp, HttpServer};
 use callboard_actors::{Bus, Runtime, StopReport};
+use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -33,6 +34,7 @@ pub struct Running {
 pub(super) struct Edges {
     pub(super) settings: Settings,
     pub(super) routes: Routes,
+    pub(super) openapi: Value,
     pub(super) ws: Vec<(String, Ws)>,
     pub(super) health: HealthChecks,
     pub(super) services: Vec<Box<dyn Configure>>,
@@ -67,6 +69,7 @@ impl Running {
         let traffic = Traffic::default();
         let routes = edges.routes.clone().counted_in(&traffic).install_with(bus.clone(), server);
         let operations = edges.operations(&bus, &traffic).install();
+        let openapi = http::openapi_json(bus.clone(), &edges.openapi);
         let sessions = edges.ws.iter().map(|(path, ws)| ws.install(path, &bus, &settings.ws));
         let (sessions, services) = (sessions.collect::<Vec<_>>(), edges.services.clone());
         let (joining, cors) = (runtime.clone(), settings.cors.clone());
@@ -79,7 +82,8 @@ impl Running {
                 .configure(operations.clone());
             let app = sessions.iter().fold(app, |app, session| app.configure(session.clone()));
             let app = app.configure(|config| services.iter().for_each(|s| s.configure(config)));
-            app.configure(routes.clone()).default_service(http::unknown_path(bus.clone(), &traffic))
+            let app = app.configure(routes.clone()).configure(openapi.clone());
+            app.default_service(http::unknown_path(bus.clone(), &traffic))
         };
         let address = format!("{}:{}", server.host, server.port);
         let drain = settings.bus.drain_timeout + LAST_WORDS;
@@ -167,7 +171,9 @@ async fn announce(runtime: &Runtime, edges: &Edges, addresses: &[SocketAddr]) {
     for (path, _) in &edges.ws {
         tracing::info!("route GET {path} (WebSocket)");
     }
-    tracing::info!("routes GET /health, /health/live, /health/ready, /metrics, /events");
+    tracing::info!(
+        "routes GET /health, /health/live, /health/ready, /metrics, /events, /openapi.json"
+    );
     for address in addresses {
         tracing::info!("listening on http://{address}");
     }

@@ -19,6 +19,9 @@ type Object = Map<String, Value>;
 /// How serde begins the message about a field that is not there, whose path ends at its parent.
 const MISSING: &str = "missing field `";
 
+/// The largest number up to which a float holds every integer, 2^53.
+const INTEGER_MAX: f64 = 9_007_199_254_740_992.0;
+
 /// The longest text of one error, in bytes: serde repeats what the client sent, however long.
 const TEXT_MAX: usize = 200;
 
@@ -112,7 +115,11 @@ impl Binder {
             Shape::Unit => Value::Null,
             _ => Value::Object(object),
         };
-        serde_path_to_error::deserialize(value).map_err(|error| {
+        let with_integers = with_integers(&value);
+        serde_path_to_error::deserialize(value).or_else(|error| {
+            if let Some(Ok(event)) = with_integers.map(serde_json::from_value) {
+                return Ok(event);
+            }
             let mut field = error.path().to_string();
             if field == "." {
                 field.clear();
@@ -125,8 +132,38 @@ impl Binder {
                 }
                 field.push_str(name);
             }
-            Problem::invalid(vec![FieldError::new(shortened(field), shortened(message))])
+            Err(Problem::invalid(vec![FieldError::new(shortened(field), shortened(message))]))
         })
+    }
+}
+
+/// The value with an integer for each `2.0`, if there is one: to JSON Schema it is an integer, to
+/// serde it is not.
+#[allow(clippy::cast_possible_truncation)] // it is a whole number within the limits
+fn with_integers(value: &Value) -> Option<Value> {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let number = number.as_f64()?;
+            let is_integer = number.fract() == 0.0 && number.abs() <= INTEGER_MAX;
+            is_integer.then(|| Value::from(number as i64))
+        }
+        Value::Array(items) => {
+            let changed: Vec<_> = items.iter().map(with_integers).collect();
+            changed.iter().any(Option::is_some).then(|| {
+                let pairs = changed.into_iter().zip(items);
+                pairs.map(|(changed, item)| changed.unwrap_or_else(|| item.clone())).collect()
+            })
+        }
+        Value::Object(fields) => {
+            let mut changed = None;
+            for (name, field) in fields {
+                if let Some(field) = with_integers(field) {
+                    changed.get_or_insert_with(|| fields.clone()).insert(name.clone(), field);
+                }
+            }
+            changed.map(Value::Object)
+        }
+        _ => None,
     }
 }
 

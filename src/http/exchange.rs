@@ -21,6 +21,7 @@ use super::lineage::CORRELATION_ID;
 use super::mount::{Answer, Endpoint};
 use super::patience::Patience;
 use super::problem::Problem;
+use super::validity::{Check, pass};
 
 /// What the facts that say "there is a new one" are called; their status is 201.
 const CREATED: &str = ".created";
@@ -36,6 +37,8 @@ pub(super) struct Terms {
     pub(super) status: Option<StatusCode>,
     /// The status of an error, by the handler's code.
     pub(super) error_statuses: Vec<(Cow<'static, str>, StatusCode)>,
+    /// What an event has to pass, beyond being one.
+    pub(super) check: Option<Check>,
 }
 
 impl Terms {
@@ -100,6 +103,7 @@ impl<E: Replies> Endpoint for RequestEndpoint<E> {
         Box::pin(async move {
             let mut patience = Patience::new(self.terms.timeout);
             let event: E = self.binder.bind(&mut call, &mut patience).await?;
+            pass(&event, self.terms.check)?;
             let request = self.terms.bus.request(event);
             let mut request = request.trace_id(call.trace_id).timeout(patience.left()).no_wait();
             if let Some(id) = call.correlation_id() {
@@ -122,6 +126,7 @@ impl<E: Event> Endpoint for PublishEndpoint<E> {
         Box::pin(async move {
             let mut patience = Patience::new(self.terms.timeout);
             let event: E = self.binder.bind(&mut call, &mut patience).await?;
+            pass(&event, self.terms.check)?;
             let mut publish = self.terms.bus.publish(event).trace_id(call.trace_id);
             if let Some(id) = call.correlation_id() {
                 publish = publish.header(CORRELATION_ID.as_str(), id);

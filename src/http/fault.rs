@@ -39,6 +39,22 @@ pub enum RouteFault {
         /// Another one.
         second: String,
     },
+    /// Two routes with one name for generated programs.
+    #[error("`{first}` and `{second}` have the same operation id, `{id}`")]
+    SharedId {
+        /// The id.
+        id: String,
+        /// A route.
+        first: String,
+        /// Another one.
+        second: String,
+    },
+    /// A check of an event that has no route.
+    #[error("`{event}` is to be valid, but no route takes it")]
+    UnusedCheck {
+        /// The event.
+        event: &'static str,
+    },
     /// An event that path, query and body cannot make.
     #[error("`{route}`: the event is not a struct with named fields")]
     NoFields {

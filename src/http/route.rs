@@ -9,11 +9,14 @@ use actix_web::http::{Method, StatusCode};
 use callboard_actors::{Bus, Event, Replies, RuntimeBuilder};
 
 use super::bind::Binder;
+use super::description::Description;
 use super::exchange::{Terms, publishing, requesting};
 use super::fault::RouteFault;
 use super::fields::{Fields, Shape};
 use super::mount::Endpoint;
 use super::path::Pattern;
+use super::types::Types;
+use super::validity::Check;
 use crate::auth::{Access, Requirement};
 use crate::settings::ServerSettings;
 
@@ -36,6 +39,8 @@ const TIMEOUT_MAX: Duration = Duration::from_hours(365 * 24);
 /// | list | one item each time its name is given | the list |
 /// | `Option` of a number or a boolean | nothing, as in `?age=` | `None` |
 /// | anything else | any | the string |
+///
+/// In a body `2.0` does for the integer 2, as in JSON Schema.
 ///
 /// # The response
 ///
@@ -68,7 +73,7 @@ const TIMEOUT_MAX: Duration = Duration::from_hours(365 * 24);
 /// | 408 | `body_timeout` | the body did not arrive in time |
 /// | 413 | `body_too_large` | the body is larger than `SERVER_BODY_MAX` |
 /// | 415 | `unsupported_media_type` | a body that is not `application/json` or `application/*+json` |
-/// | 422 | `invalid` | a field that is missing or of the wrong type; `errors` names it |
+/// | 422 | `invalid` | a field that is missing, of the wrong type or not valid; `errors` names it |
 #[derive(Clone)]
 pub struct Route {
     pub(super) method: Method,
@@ -77,6 +82,7 @@ pub struct Route {
     error_statuses: Vec<(Cow<'static, str>, u16)>,
     timeout: Option<Duration>,
     pub(super) access: Access,
+    pub(super) description: Description,
     target: Target,
 }
 
@@ -84,6 +90,7 @@ pub struct Route {
 #[derive(Clone, Copy)]
 struct Target {
     event: &'static str,
+    types: Types,
     declare: fn(RuntimeBuilder) -> RuntimeBuilder,
     fields: fn() -> Fields,
     endpoint: fn(Binder, Terms) -> Box<dyn Endpoint>,
@@ -93,6 +100,7 @@ impl Target {
     fn requesting<E: Replies>() -> Self {
         Self {
             event: E::NAME,
+            types: Types::requested::<E>(),
             declare: RuntimeBuilder::requests::<E>,
             fields: Fields::of::<E>,
             endpoint: requesting::<E>,
@@ -102,6 +110,7 @@ impl Target {
     fn publishing<E: Event>() -> Self {
         Self {
             event: E::NAME,
+            types: Types::published::<E>(),
             declare: RuntimeBuilder::publishes::<E>,
             fields: Fields::of::<E>,
             endpoint: publishing::<E>,
@@ -118,6 +127,7 @@ impl Route {
             error_statuses: Vec::new(),
             timeout: None,
             access: Access::default(),
+            description: Description::default(),
             target,
         }
     }
@@ -150,6 +160,11 @@ impl Route {
     /// POST: answers as soon as `E` is published.
     pub fn publish<E: Event>(path: impl Into<String>) -> Self {
         Self::new(Method::POST, path, Target::publishing::<E>())
+    }
+
+    /// Answers with the reply to `E`, whatever the method.
+    pub(super) fn by_method<E: Replies>(method: Method, path: String) -> Self {
+        Self::new(method, path, Target::requesting::<E>())
     }
 
     /// Sets the status of a success, 200 to 299; with 204 and 205 the reply is left out.
@@ -212,6 +227,46 @@ impl Route {
         &self.access.requirement
     }
 
+    /// Adds a heading under which the API's description lists the route. Default: what the event's
+    /// name says, such as `User`.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.description.tags.push(tag.into());
+        self
+    }
+
+    /// Sets a few words for the API's description. Default: what the event's name says, such as
+    /// `Create user`.
+    pub fn summary(mut self, summary: impl Into<String>) -> Self {
+        self.description.summary = Some(summary.into());
+        self
+    }
+
+    /// Sets a text for the API's description, in `CommonMark`. Default: the documentation of
+    /// the event's type.
+    pub fn description(mut self, text: impl Into<String>) -> Self {
+        self.description.text = Some(text.into());
+        self
+    }
+
+    /// Sets the name of the route for programs that are generated from the API's description.
+    /// Default: the event's name, with `_` for the dots. No two routes share one.
+    pub fn operation_id(mut self, id: impl Into<String>) -> Self {
+        self.description.operation_id = Some(id.into());
+        self
+    }
+
+    /// Tells users of the API to do without the route; it works as before.
+    pub fn deprecated(mut self) -> Self {
+        self.description.is_deprecated = true;
+        self
+    }
+
+    /// Leaves the route out of the API's description; it works as before.
+    pub fn hidden(mut self) -> Self {
+        self.description.is_hidden = true;
+        self
+    }
+
     /// The HTTP method.
     pub fn method(&self) -> &Method {
         &self.method
@@ -225,6 +280,20 @@ impl Route {
     /// The name of the event.
     pub fn event(&self) -> &'static str {
         self.target.event
+    }
+
+    pub(super) fn types(&self) -> Types {
+        self.target.types
+    }
+
+    /// The status of a success, where the route names one.
+    pub(super) fn success_status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// The statuses of handlers' errors, by code.
+    pub(super) fn error_statuses(&self) -> &[(Cow<'static, str>, u16)] {
+        &self.error_statuses
     }
 
     pub(super) fn declare(&self, runtime: RuntimeBuilder) -> RuntimeBuilder {
@@ -275,6 +344,7 @@ impl Route {
         pattern: &Pattern,
         bus: &Bus,
         settings: &ServerSettings,
+        check: Option<Check>,
     ) -> Box<dyn Endpoint> {
         let reads_body = [Method::POST, Method::PUT, Method::PATCH].contains(&self.method);
         let binder = Binder {
@@ -295,6 +365,7 @@ impl Route {
                     Some((code.clone(), status))
                 })
                 .collect(),
+            check,
         };
         (self.target.endpoint)(binder, terms)
     }

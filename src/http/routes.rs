@@ -6,13 +6,19 @@ use std::sync::Arc;
 
 use actix_web::web::ServiceConfig;
 use callboard_actors::{Bus, Event, Replies, RuntimeBuilder};
+use serde_json::Value;
 
 use super::fault::{RouteFault, RoutesError};
 use super::mount::{Mount, Unusable};
+use super::openapi::{Info, describe};
 use super::path::Pattern;
 use super::private::private;
+use super::rest::Rest;
 use super::route::Route;
 use super::traffic::Traffic;
+use super::validity::Check;
+#[cfg(feature = "validate")]
+use super::validity::check_of;
 use crate::auth::{Access, Provider};
 use crate::settings::ServerSettings;
 
@@ -57,18 +63,33 @@ const SOURCE: &str = "http";
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_field_names)] // the routes are what a table of routes has
 #[must_use = "routes do nothing until they are installed"]
 pub struct Routes {
     routes: Vec<Route>,
     /// Of whom those are known that ask; a route may have another one, from the table it was in.
     access: Access,
     traffic: Traffic,
+    convention: Rest,
+    checks: HashMap<&'static str, Check>,
 }
 
 impl Routes {
     /// An empty table.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Adds the route that the event's name asks for: `user.create` is `POST /users`; see [`Rest`].
+    pub fn rest<E: Replies>(self) -> Self {
+        let route = self.convention.route::<E>();
+        self.route(route)
+    }
+
+    /// Sets the convention for each [`rest`](Self::rest) that follows.
+    pub fn convention(mut self, convention: Rest) -> Self {
+        self.convention = convention;
+        self
     }
 
     /// Adds [`Route::get`].
@@ -113,6 +134,35 @@ impl Routes {
         self
     }
 
+    /// Lets an event in only if it is valid, by whichever of the routes it comes.
+    ///
+    /// What is wrong with it is told all at once: 422, with a path to each field in `errors`. The
+    /// rules are those of [`garde`], which the schema of the event repeats for the API's description.
+    ///
+    /// ```
+    /// use callboard::http::Routes;
+    /// # use callboard::{Event, Replies};
+    /// use garde::Validate;
+    ///
+    /// #[derive(Clone, serde::Serialize, serde::Deserialize, schemars::JsonSchema, Validate)]
+    /// struct CreateUser {
+    ///     #[garde(length(chars, min = 1, max = 200))]
+    ///     name: String,
+    /// }
+    /// # impl Event for CreateUser { const NAME: &'static str = "user.create"; }
+    /// # impl Replies for CreateUser { type Reply = CreateUser; }
+    ///
+    /// let routes = Routes::new().rest::<CreateUser>().validate::<CreateUser>();
+    /// ```
+    #[cfg(feature = "validate")]
+    pub fn validate<E>(mut self) -> Self
+    where
+        E: Event + garde::Validate<Context: Default>,
+    {
+        self.checks.insert(E::NAME, check_of::<E>());
+        self
+    }
+
     /// Adds all routes of another table. They keep the provider that they have there; without one
     /// they get the one here.
     pub fn merge(mut self, other: Self) -> Self {
@@ -122,6 +172,7 @@ impl Routes {
             route
         });
         self.routes.extend(kept);
+        self.checks.extend(other.checks);
         self
     }
 
@@ -170,6 +221,16 @@ impl Routes {
         self.routes.iter()
     }
 
+    /// Describes the routes that are not hidden, as an OpenAPI 3.1 document: their parameters, bodies
+    /// and responses by the schemas of their events, and all that they may refuse. A route whose path
+    /// is faulty is left out.
+    ///
+    /// A field that a query string can fill is a parameter of GET and DELETE, and a part of the body
+    /// for the other methods. [`openapi_json`](super::openapi_json) serves the document.
+    pub fn openapi(&self, info: &Info) -> Value {
+        describe(&self.routes, info)
+    }
+
     /// Tells the runtime what is requested and published here, so that `start` finds an event that
     /// nobody answers.
     pub fn declare(&self, runtime: RuntimeBuilder) -> RuntimeBuilder {
@@ -181,6 +242,8 @@ impl Routes {
     pub fn faults(&self) -> Vec<RouteFault> {
         let mut faults: Vec<_> =
             self.routes.iter().flat_map(|route| self.faults_of(route)).collect();
+        faults.extend(self.shared_ids());
+        faults.extend(self.unused_checks());
         let mut known = HashMap::new();
         for route in &self.routes {
             let Ok(pattern) = Pattern::parse(&route.path) else {
@@ -197,6 +260,23 @@ impl Routes {
             }
         }
         faults
+    }
+
+    fn unused_checks(&self) -> impl Iterator<Item = RouteFault> {
+        let has_route = |event| self.routes.iter().any(|route| route.event() == event);
+        let mut unused: Vec<_> = self.checks.keys().filter(|event| !has_route(**event)).collect();
+        unused.sort_unstable();
+        unused.into_iter().map(|event| RouteFault::UnusedCheck { event })
+    }
+
+    fn shared_ids(&self) -> impl Iterator<Item = RouteFault> {
+        let mut known = HashMap::new();
+        self.routes.iter().filter_map(move |route| {
+            let id = route.description.operation_id.as_deref()?;
+            let first = known.insert(id, route)?;
+            let (first, second) = (first.to_string(), route.to_string());
+            Some(RouteFault::SharedId { id: id.to_owned(), first, second })
+        })
     }
 
     /// Checks the table, for whoever starts a server with it.
@@ -241,7 +321,8 @@ impl Routes {
                 continue;
             };
             let endpoint = if self.faults_of(route).is_empty() {
-                let endpoint = route.endpoint(&pattern, &publisher, settings);
+                let check = self.checks.get(route.event()).copied();
+                let endpoint = route.endpoint(&pattern, &publisher, settings, check);
                 private(self.access(route).guard(), endpoint)
             } else {
                 Box::new(Unusable)

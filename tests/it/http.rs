@@ -25,14 +25,18 @@ use tokio::time::timeout;
 mod binding;
 mod bodies;
 mod cors;
+mod describing;
 mod embedding;
 mod load;
 mod operating;
 mod problems;
 mod replies;
+mod resting;
 mod routing;
 mod scraping;
 mod tracing;
+#[cfg(feature = "validate")]
+mod validating;
 
 /// How long a test waits for what has to come.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -12,6 +12,7 @@ mod db;
 mod examples;
 mod health;
 mod http;
+mod openapi;
 #[cfg(feature = "auth")]
 mod secure;
 mod settings;

@@ -5,14 +5,23 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::super::schema::order_items;
 use super::status::OrderStatus;
 
+/// The most lines of one order.
+pub const ITEMS_MAX: usize = 100;
+
+/// The most of one thing in one order.
+pub const QUANTITY_MAX: i64 = 10_000;
+
 /// So many of one thing.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Item {
+    /// No two items of an order have the same.
     pub sku: String,
+    #[schemars(range(min = 1, max = QUANTITY_MAX))]
     pub quantity: i64,
 }
 
@@ -39,8 +48,10 @@ pub struct Order {
 
 /// Orders goods; the answer is the confirmed order, from the end of the chain.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(example = json!({ "user_id": 1, "items": [{ "sku": "BOOK", "quantity": 2 }] }))]
 pub struct PlaceOrder {
     pub user_id: i64,
+    #[schemars(length(min = 1, max = ITEMS_MAX))]
     pub items: Vec<Item>,
 }
 

@@ -5,8 +5,15 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::super::schema::users;
+
+/// The longest name, in characters.
+pub const NAME_MAX: usize = 200;
+
+/// The longest address that mail can be sent to, in bytes (RFC 5321).
+pub const EMAIL_MAX: usize = 254;
 
 /// A customer, as the database keeps it and the world sees it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Queryable, Selectable)]
@@ -19,8 +26,11 @@ pub struct User {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(example = json!({ "name": "Ada", "email": "ada@example.com" }))]
 pub struct CreateUser {
+    #[schemars(length(min = 1, max = NAME_MAX), pattern(r"\S"))]
     pub name: String,
+    #[schemars(length(max = EMAIL_MAX), pattern("^[!-~]*@[!-~]*$"))]
     pub email: String,
 }
 
@@ -79,7 +89,9 @@ impl Replies for ListUsers {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct UpdateUser {
     pub user_id: i64,
+    #[schemars(length(min = 1, max = NAME_MAX), pattern(r"\S"))]
     pub name: String,
+    #[schemars(length(max = EMAIL_MAX), pattern("^[!-~]*@[!-~]*$"))]
     pub email: String,
 }
 

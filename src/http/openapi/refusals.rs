@@ -1,0 +1,171 @@
+//! The error responses of a description: a route enters, all it may refuse leaves by status, each
+//! in the one shape of all errors.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde_json::{Value, json};
+
+use super::super::route::Route;
+use super::super::types::schema_of;
+use super::schemas::Schemas;
+
+/// The statuses of errors, what each is called here, and when it comes.
+const STATUSES: &[(u16, &str, &str)] = &[
+    (400, "BadRequest", "The URI or the body cannot be read."),
+    (401, "Unauthorized", "Nobody is known to have sent the request."),
+    (403, "Forbidden", "The client may not do this."),
+    (404, "NotFound", "What the request names does not exist."),
+    (408, "RequestTimeout", "The body did not arrive in time."),
+    (409, "Conflict", "The request does not fit to how things are now."),
+    (413, "ContentTooLarge", "The body is larger than the server takes."),
+    (415, "UnsupportedMediaType", "The body is not JSON."),
+    (
+        422,
+        "UnprocessableContent",
+        "A field is missing or wrong; `errors` names what the server knows.",
+    ),
+    (429, "TooManyRequests", "There were too many requests of this kind."),
+    (500, "InternalServerError", "Something broke; the log has the trace id."),
+    (501, "NotImplemented", "Nobody handles this request."),
+    (503, "ServiceUnavailable", "There is no room for the request just now."),
+    (504, "GatewayTimeout", "The answer took too long."),
+];
+
+/// What a handler says, which only a request waits for.
+const OF_HANDLERS: &[u16] = &[401, 403, 404, 409, 422, 429, 501, 504];
+
+/// What can be wrong with a body.
+const OF_BODIES: &[u16] = &[408, 413, 415];
+
+/// What every route answers at times.
+const ALWAYS: &[u16] = &[500, 503];
+
+/// A problem document (RFC 9457).
+#[derive(JsonSchema)]
+#[schemars(rename = "Problem")]
+#[allow(dead_code)] // it is read for its schema
+struct ProblemDocument {
+    /// The kind of problem, as a URN.
+    #[serde(rename = "type")]
+    uri: String,
+    /// The status in words.
+    title: String,
+    /// The HTTP status.
+    #[schemars(range(min = 400, max = 599))]
+    status: u16,
+    /// The kind of problem, for programs.
+    code: String,
+    /// What went wrong, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    /// Under which the server's log tells more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[0-9a-f]{32}$"))]
+    trace_id: Option<String>,
+    /// The fields that are wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldProblem>,
+    /// What else there is to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Value>,
+}
+
+/// What is wrong with one field.
+#[derive(JsonSchema)]
+#[schemars(rename = "FieldError")]
+#[allow(dead_code)] // it is read for its schema
+struct FieldProblem {
+    /// The path to the field, such as `items[0].quantity`; empty for the event as a whole.
+    field: String,
+    /// What is wrong with it.
+    message: String,
+}
+
+/// What a route takes that can be wrong.
+#[derive(Clone, Copy)]
+pub(super) struct Intake {
+    pub(super) has_fields: bool,
+    pub(super) has_body: bool,
+}
+
+/// The error responses of all routes.
+pub(super) struct Refusals {
+    problem: Value,
+    used: BTreeMap<&'static str, Value>,
+}
+
+impl Refusals {
+    pub(super) fn new(schemas: &mut Schemas) -> Self {
+        let problem = schemas.given(schema_of::<ProblemDocument>);
+        Self { problem, used: BTreeMap::new() }
+    }
+
+    /// The error responses of a route, by status.
+    pub(super) fn of(&mut self, route: &Route, intake: Intake) -> Vec<(String, Value)> {
+        let mut statuses = ALWAYS.to_vec();
+        if route.types().reply.is_some() {
+            statuses.extend(OF_HANDLERS);
+        }
+        if intake.has_fields {
+            statuses.extend([400, 422]);
+        }
+        if intake.has_body {
+            statuses.extend(OF_BODIES);
+        }
+        let mut codes: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
+        for (code, status) in route.error_statuses() {
+            codes.entry(*status).or_default().push(code);
+        }
+        statuses.extend(codes.keys());
+        statuses.sort_unstable();
+        statuses.dedup();
+        let response = |status| (status_text(status), self.response(status, codes.get(&status)));
+        statuses.into_iter().map(response).collect()
+    }
+
+    /// The responses that routes share, as components.
+    pub(super) fn into_components(self) -> BTreeMap<&'static str, Value> {
+        self.used
+    }
+
+    fn response(&mut self, status: u16, codes: Option<&Vec<&str>>) -> Value {
+        let known = STATUSES.iter().find(|(known, ..)| *known == status);
+        let codes = codes.map(|codes| format!("`{}`", codes.join("`, `")));
+        match (known, codes) {
+            (Some((_, name, text)), None) => {
+                let whole = self.whole(status, text);
+                self.used.entry(name).or_insert(whole);
+                json!({ "$ref": format!("#/components/responses/{name}") })
+            }
+            (Some((_, _, text)), Some(codes)) => {
+                self.whole(status, &format!("{text} Or: {codes}."))
+            }
+            (None, codes) => self.whole(status, &codes.unwrap_or_default()),
+        }
+    }
+
+    fn whole(&self, status: u16, text: &str) -> Value {
+        let mut headers = json!({ "x-trace-id": { "$ref": "#/components/headers/TraceId" } });
+        match status {
+            401 => headers["www-authenticate"] = header("How to say who one is."),
+            429 | 503 => {
+                headers["retry-after"] = header("When to try again, in seconds from now.");
+            }
+            _ => {}
+        }
+        json!({
+            "description": text,
+            "headers": headers,
+            "content": { "application/problem+json": { "schema": self.problem } },
+        })
+    }
+}
+
+pub(super) fn header(text: &str) -> Value {
+    json!({ "description": text, "schema": { "type": "string" } })
+}
+
+fn status_text(status: u16) -> String {
+    status.to_string()
+}
