@@ -125,7 +125,7 @@ pub(super) fn describe(routes: &[Route], info: &Info) -> Value {
         "headers": { "TraceId": header("Under which the server's log tells more.") },
         "responses": refusals.into_components(),
     });
-    let proofs = security::schemes();
+    let proofs = security::schemes(routes);
     if !proofs.is_empty() {
         components["securitySchemes"] = proofs.into();
     }

@@ -228,7 +228,11 @@ impl Routes {
     /// A field that a query string can fill is a parameter of GET and DELETE, and a part of the body
     /// for the other methods. [`openapi_json`](super::openapi_json) serves the document.
     pub fn openapi(&self, info: &Info) -> Value {
-        describe(&self.routes, info)
+        let routes = self.routes.iter().cloned().map(|mut route| {
+            route.access = self.access(&route);
+            route
+        });
+        describe(&routes.collect::<Vec<_>>(), info)
     }
 
     /// Tells the runtime what is requested and published here, so that `start` finds an event that

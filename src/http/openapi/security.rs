@@ -1,17 +1,27 @@
 //! Who may call a route, for its description: the one place where schemes of proof and what each
 //! route asks for enter the document.
 
-use serde_json::Value;
 use serde_json::map::Map;
+use serde_json::{Value, json};
 
 use super::super::route::Route;
 
-/// The ways to say who one is, by name.
-pub(super) fn schemes() -> Map<String, Value> {
-    Map::new()
+/// As the description calls the token that proves who a client is.
+const BEARER: &str = "bearer";
+
+/// The ways to say who one is, by name; none where nobody is asked.
+pub(super) fn schemes(routes: &[Route]) -> Map<String, Value> {
+    let mut schemes = Map::new();
+    if routes.iter().any(|route| requirement(route).is_some()) {
+        let bearer = json!({ "type": "http", "scheme": "bearer" });
+        schemes.insert(BEARER.to_owned(), bearer);
+    }
+    schemes
 }
 
-/// What a route asks for; none where the description says nothing of it.
-pub(super) fn requirement(_route: &Route) -> Option<Value> {
-    None
+/// What a private route asks for: a token, and all permissions that it names.
+pub(super) fn requirement(route: &Route) -> Option<Value> {
+    route.access.guard()?;
+    let permissions: Vec<_> = route.requirement().permissions().collect();
+    Some(json!([{ BEARER: permissions }]))
 }

@@ -3,7 +3,7 @@
 use actix_web::http::Method;
 use actix_web::http::header::AUTHORIZATION;
 use callboard::auth::{AuthError, Authenticating, Credentials, Provider};
-use callboard::http::{Route, RouteFault, Routes};
+use callboard::http::{Info, Route, RouteFault, Routes};
 use callboard::{App, AppError, Identity, secs};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -224,4 +224,17 @@ fn a_route_tells_who_may_use_it() {
     let all = Route::get::<Ask>("/a").permissions_all(["a"]).permissions_any(["b", "c"]);
     assert_eq!(all.requirement().permissions().collect::<Vec<_>>(), ["a", "b", "c"]);
     assert!(!all.is_public() && Route::get::<Ask>("/a").public().is_public());
+}
+
+#[test]
+fn the_description_says_what_is_private() {
+    let table = Routes::new()
+        .route(Route::get::<Ask>("/asked").permissions_all(["read"]))
+        .route(Route::get::<Ask>("/open").operation_id("open").public());
+    let described = table.clone().auth(provider()).openapi(&Info::new("Secret", "1.0.0"));
+    assert_eq!(described["paths"]["/asked"]["get"]["security"], json!([{ "bearer": ["read"] }]));
+    assert!(described["paths"]["/open"]["get"]["security"].is_null());
+    assert_eq!(described["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+    let open = table.openapi(&Info::new("Secret", "1.0.0"));
+    assert!(open["components"]["securitySchemes"].is_null(), "nobody asks who a client is");
 }
