@@ -77,7 +77,7 @@ impl Spot {
 
     /// Whether an event is being handled.
     pub(crate) fn is_taken(&self) -> bool {
-        self.turn.load(Relaxed) % 2 == 1
+        !self.turn.load(Relaxed).is_multiple_of(2)
     }
 
     /// Takes the spot for the time in which an event is handled. Nothing here is locked: what is
@@ -95,7 +95,7 @@ impl Spot {
     fn stuck(&self, seat: &Seat, now: Instant, is_report: bool) -> Option<Stuck> {
         let turn = self.turn.load(Acquire);
         let mut seen = self.seen.lock();
-        if turn % 2 == 0 {
+        if turn.is_multiple_of(2) {
             *seen = None;
             return None;
         }
