@@ -74,7 +74,9 @@ impl Bus {
     }
 
     /// Publishes an event to everybody who subscribes to it; await it. It is ready when each
-    /// handler's queue has taken the event or applied its overflow policy.
+    /// handler's queue has taken the event or applied its overflow policy. A single handler that is
+    /// idle on this thread may have been called by then, so hold no lock across the `.await` that a
+    /// handler takes; [`try_publish`](Self::try_publish) calls none.
     pub fn publish<E: Event>(&self, event: E) -> Publish<E> {
         Publish::new(self.address(), event)
     }

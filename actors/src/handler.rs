@@ -68,7 +68,9 @@ impl Input for Envelope {
 /// The short form of a handler: one event in, some events out.
 ///
 /// The value is a prototype: its fields are its dependencies, and each (re)started actor works on a
-/// clone of it. Deliveries run concurrently, 64 at once by default; say
+/// clone of it, as does the one on each worker thread
+/// ([`Instances::PerWorker`](crate::Instances::PerWorker)): what they are to share stands behind an
+/// `Arc`. Deliveries run concurrently, 64 at once by default; say
 /// `Policy::default().concurrency(1)` where their order matters.
 ///
 /// ```
