@@ -38,6 +38,11 @@ impl<A: Actor> Turn<A> {
     pub(crate) fn instance(&self) -> &Instance<A> {
         &self.crew.instances[self.instance]
     }
+
+    /// Which of the crew it is.
+    pub(crate) fn place(&self) -> usize {
+        self.instance
+    }
 }
 
 impl<A: Actor> Crew<A> {

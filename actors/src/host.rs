@@ -3,7 +3,6 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
@@ -24,6 +23,7 @@ use crate::publish::Publisher;
 use crate::router::Router;
 use crate::seat::{Seat, Spot};
 use crate::supervisor::{Child, Supervisor};
+use crate::upkeep::Upkeep;
 use crate::work::{Feed, Left, Waiting, Work};
 
 mod branch;
@@ -46,7 +46,7 @@ where
     let bell = Arc::clone(&plan.seat.bell);
     let seat = Arc::clone(&plan.seat);
     *seat.branching.lock() = branching(&plan, supervisor);
-    let host = Host::new(plan, supervisor.clone(), Arc::clone(&bell), Site::Home);
+    let host = Host::new(plan, supervisor, Arc::clone(&bell), Site::Home);
     Child { seat, bell, task: actix_rt::spawn(host.run()) }
 }
 
@@ -59,21 +59,15 @@ enum Site {
 
 struct Host<A: Actor> {
     work: Rc<Work<A>>,
-    factory: Factory<A>,
-    resident: Option<fn(&A) -> Resident>,
-    supervisor: Addr<Supervisor>,
     bell: Arc<Bell>,
     concurrency: usize,
     /// The handler's own threads.
     threads: Vec<Arbiter>,
 }
 
-/// An actor that is kept alive.
-type Life<'h> = Pin<Box<dyn Future<Output = HandlerStatus> + 'h>>;
-
 /// A host at work.
-struct Service<'h> {
-    lives: FuturesUnordered<Life<'h>>,
+#[derive(Default)]
+struct Service {
     waiting: FuturesUnordered<Waiting>,
     is_closed: bool,
     /// How the handler ended before its queue was closed.
@@ -81,7 +75,7 @@ struct Service<'h> {
 }
 
 impl<A: Actor<Context = Context<A>>> Host<A> {
-    fn new(plan: HostPlan<A>, supervisor: Addr<Supervisor>, bell: Arc<Bell>, site: Site) -> Self {
+    fn new(plan: HostPlan<A>, supervisor: &Addr<Supervisor>, bell: Arc<Bell>, site: Site) -> Self {
         let HostPlan { router, seat, factory, feeds, resident } = plan;
         let threads = seat.rules.threads().unwrap_or_default();
         let threads: Vec<_> = (0..threads).map(|_| Arbiter::new()).collect();
@@ -100,18 +94,26 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
             name: Arc::clone(&seat.handler),
             domain: Some(Arc::clone(&seat.domain)),
         });
+        let upkeep = (0..crew.instances.len()).map(|instance| {
+            let (crew, seat) = (Rc::clone(&crew), Arc::clone(&seat));
+            let (factory, supervisor) = (Arc::clone(&factory), supervisor.clone());
+            let life = async move {
+                crew.instances[instance].keep(&factory, resident, &seat, &supervisor).await
+            };
+            Rc::new(Upkeep::new(&bell, life))
+        });
+        let upkeep = upkeep.collect();
         let (resting, spot) = (Cell::new(0), Spot::new(&seat));
         let left = Left::new(Arc::clone(&bell));
-        let work = Work { router, seat, publisher, feeds, crew, resting, spot, is_home, left };
-        let work = Rc::new(work);
-        Self { work, factory, resident, supervisor, bell, concurrency, threads }
+        let work =
+            Work { router, seat, publisher, feeds, crew, upkeep, resting, spot, is_home, left };
+        Self { work: Rc::new(work), bell, concurrency, threads }
     }
 
     async fn run(self) {
         let (seat, work) = (&self.work.seat, &self.work);
-        let lane = (self.resident.is_some() && seat.has_lanes)
-            .then(|| OpenLane::new(seat, Rc::<Work<A>>::clone(work)));
-        let mut service = self.service();
+        let lane = seat.has_lanes.then(|| OpenLane::new(seat, Rc::<Work<A>>::clone(work)));
+        let mut service = Service::default();
         let status = poll_fn(|cx| self.poll_serve(&mut service, Site::Home, cx)).await;
         drop(lane);
         *seat.branching.lock() = None;
@@ -121,7 +123,7 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
             // Refused only at shutdown, where each chain tells its requester when it is dropped.
             let _ = work.router.bury_unavailable(&parcel, seat);
         }
-        self.end(service).await;
+        self.end().await;
         for thread in &self.threads {
             // A thread that has ended already needs no stop.
             let _ = thread.stop();
@@ -130,30 +132,26 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
 
     /// Finishes what was begun on this thread, until the handler or the runtime ends.
     async fn run_branch(self, lane: OpenLane) {
-        let mut service = self.service();
+        let mut service = Service::default();
         poll_fn(|cx| self.poll_serve(&mut service, Site::Branch, cx)).await;
         drop(lane);
-        self.end(service).await;
-    }
-
-    fn service(&self) -> Service<'_> {
-        let instances = self.work.crew.instances.iter();
-        let lives = instances.map(|instance| -> Life<'_> {
-            Box::pin(instance.keep(&self.factory, self.resident, &self.work.seat, &self.supervisor))
-        });
-        Service {
-            lives: lives.collect(),
-            waiting: FuturesUnordered::new(),
-            is_closed: false,
-            given_up: None,
-        }
+        self.end().await;
     }
 
     /// Ends the actors.
-    async fn end(&self, mut service: Service<'_>) {
+    async fn end(&self) {
         self.work.seat.leave_spot(&self.work.spot);
         self.work.crew.instances.iter().for_each(Instance::retire);
-        while service.lives.next().await.is_some() {}
+        poll_fn(|cx| {
+            // Calls mean nothing any more; the bell also rings when there is something to poll.
+            let _calls = self.bell.answer(cx);
+            let mut is_over = true;
+            for upkeep in &self.work.upkeep {
+                is_over &= upkeep.poll().is_ready() || upkeep.is_over();
+            }
+            if is_over { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Whether one more delivery may be taken into work. Those that rest leave their place to
@@ -168,7 +166,7 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
     /// runtime stops. Written by hand: it is polled for every wake of a handler.
     fn poll_serve(
         &self,
-        service: &mut Service<'_>,
+        service: &mut Service,
         site: Site,
         cx: &mut TaskContext<'_>,
     ) -> Poll<HandlerStatus> {
@@ -190,17 +188,19 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
 
     fn poll_deliveries(
         &self,
-        service: &mut Service<'_>,
+        service: &mut Service,
         site: Site,
         cx: &mut TaskContext<'_>,
     ) -> Poll<HandlerStatus> {
         let mut taken = 0;
         loop {
             // An actor first: it may answer what waits.
-            while let Poll::Ready(Some(status)) = service.lives.poll_next_unpin(cx) {
-                self.give_up(service, status);
-                if site == Site::Home {
-                    self.work.seat.set_status(status);
+            for upkeep in &self.work.upkeep {
+                if let Poll::Ready(status) = upkeep.poll() {
+                    self.give_up(service, status);
+                    if site == Site::Home {
+                        self.work.seat.set_status(status);
+                    }
                 }
             }
             while self.work.left.len() > 0 {
@@ -234,7 +234,7 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
 
     /// One of several actors that may not be rebuilt ends the handler: the others would hide that it
     /// is ill.
-    fn give_up(&self, service: &mut Service<'_>, status: HandlerStatus) {
+    fn give_up(&self, service: &mut Service, status: HandlerStatus) {
         self.work.crew.instances.iter().for_each(Instance::retire);
         service.given_up.get_or_insert(status);
     }
@@ -251,6 +251,14 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
             }
         }
         taken
+    }
+}
+
+impl<A: Actor> Drop for Host<A> {
+    /// The actors end with their thread, whoever still holds what they share.
+    fn drop(&mut self) {
+        self.work.upkeep.iter().for_each(|upkeep| upkeep.abandon());
+        drop(self.work.left.take());
     }
 }
 

@@ -207,6 +207,11 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
         self.fate.borrow().decree(End::Recalled);
     }
 
+    /// Whether the actor lives on the thread of its host.
+    pub(crate) fn is_here(&self) -> bool {
+        self.thread.is_none()
+    }
+
     /// Resolves when the thread of the actor is free for other work.
     pub(crate) async fn thread_is_free(&self) {
         if let Some(thread) = &self.thread {

@@ -66,6 +66,7 @@ mod watchdog;
 mod supervisor;
 pub use supervisor::{Escalation, Strategy};
 mod instance;
+mod upkeep;
 mod crew;
 mod work;
 mod host;

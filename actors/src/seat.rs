@@ -82,9 +82,8 @@ impl Seat {
             && policy.bulkhead.is_none()
             && policy.dedupe.is_none()
             && !rules.parks_key;
-        // One at a time, or one of a key at a time, needs the queue.
-        let has_lanes =
-            is_plain && rules.concurrency > 1 && !rules.ordered_by_key && rules.threads().is_none();
+        // One of a key at a time needs the queue.
+        let has_lanes = is_plain && !rules.ordered_by_key && rules.threads().is_none();
         let (queue, counters) =
             (Queue::new(rules.queue_max, rules.ordered_by_key), Counters::default());
         Self {
@@ -188,7 +187,8 @@ impl Seat {
 
     /// Whether it may have an instance on each worker.
     pub(crate) fn has_branches(&self) -> bool {
-        self.has_lanes && self.rules.instances == Instances::PerWorker
+        let rules = &self.rules;
+        self.has_lanes && rules.concurrency > 1 && rules.instances == Instances::PerWorker
     }
 
     /// Whether its predicates hold; the text of the panic when one of them panicked.
@@ -199,6 +199,11 @@ impl Seat {
         }
         let all = || predicates.iter().all(|predicate| predicate(envelope));
         catch_unwind(AssertUnwindSafe(all)).map_err(|panic| panic_text(&*panic))
+    }
+
+    /// Whether deliveries are in work, beside what is handled in place right now.
+    pub(crate) fn has_in_flight(&self) -> bool {
+        self.counters.in_flight.load(Ordering::Relaxed) > 0
     }
 
     /// Deliveries in work.

@@ -24,6 +24,7 @@ use crate::publish::Publisher;
 use crate::router::Router;
 use crate::seat::{Seat, Spot};
 use crate::table::Table;
+use crate::upkeep::Upkeep;
 
 mod feed;
 pub(crate) use feed::{Feed, SendError, Takes};
@@ -43,6 +44,8 @@ pub(crate) struct Work<A: Actor> {
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) feeds: Vec<Feed<A>>,
     pub(crate) crew: Rc<Crew<A>>,
+    /// Of each of the crew.
+    pub(crate) upkeep: Vec<Rc<Upkeep>>,
     /// Deliveries that wait for their time and leave their place in work to others.
     pub(crate) resting: Cell<usize>,
     /// What is handled in place right now.
@@ -71,7 +74,9 @@ impl<A: Actor<Context = Context<A>>> Lane for Work<A> {
     ) -> Result<(), Parcel> {
         // What nobody waits for may be left behind by a thread that ends: it stays at home.
         let is_abroad = !self.is_home && asker.is_none() && parcel.chain.is_none();
-        if self.spot.is_taken() || is_abroad {
+        // Also one that pauses between two attempts comes before the next one.
+        let is_late = self.seat.rules.concurrency == 1 && self.seat.has_in_flight();
+        if self.spot.is_taken() || is_abroad || is_late {
             return Err(parcel);
         }
         self.router.live.begin();

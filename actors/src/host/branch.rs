@@ -53,7 +53,7 @@ fn open<A: Actor<Context = Context<A>>>(plan: &BranchPlan<A>, seat: &Arc<Seat>) 
         feeds: plan.feeds.clone(),
         resident: Some(plan.resident),
     };
-    let host = Host::new(plan, supervisor.clone(), Arc::clone(&bell), Site::Branch);
+    let host = Host::new(plan, &supervisor, Arc::clone(&bell), Site::Branch);
     let lane = OpenLane::new(seat, host.work.clone());
     let (until, ended) = oneshot::channel();
     let add = AddBranch { seat_id: seat.id, branch: Branch { bell, ended } };

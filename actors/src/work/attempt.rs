@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
@@ -132,7 +133,10 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         let (envelope, scope) = (parcel.envelope.clone(), Scope::new(&self.publisher, attempt));
         match (turn.instance().resident(), feed.direct) {
             (Some(resident), Some(direct)) => direct(resident, EventContext::new(envelope, scope)),
-            _ => (feed.send)(&life.addr, envelope, scope),
+            _ => {
+                let upkeep = turn.instance().is_here().then(|| &self.upkeep[turn.place()]);
+                (feed.send)(&life.addr, upkeep.map(Rc::clone), envelope, scope)
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{Actor, Addr, Context, Handler, MailboxError};
@@ -16,11 +17,12 @@ use crate::event::{Event, EventType};
 use crate::handler::{Delivery, EventHandler, Input, Resident};
 use crate::output::Output;
 use crate::pattern::Pattern;
+use crate::upkeep::Upkeep;
 
 /// How events of one type, or of all names that match a pattern, reach an actor of type `A`.
 pub(crate) struct Feed<A: Actor> {
     pub(crate) takes: Takes,
-    pub(crate) send: fn(&Addr<A>, Envelope, Scope) -> Sending,
+    pub(crate) send: fn(&Addr<A>, Option<Rc<Upkeep>>, Envelope, Scope) -> Sending,
     /// Calls a short-form handler where it lives, without a way through the mailbox of its actor.
     pub(crate) direct: Option<Direct>,
     pub(crate) fallback: Option<Arc<Fallback>>,
@@ -77,8 +79,8 @@ impl<A: Actor<Context = Context<A>>> Feed<A> {
     where
         A: Handler<Delivery<I, O>>,
     {
-        let send = |addr: &Addr<A>, envelope, scope| -> Sending {
-            Box::pin(send::<A, I, O>(addr.clone(), envelope, scope))
+        let send = |addr: &Addr<A>, upkeep, envelope, scope| -> Sending {
+            Box::pin(send::<A, I, O>(addr.clone(), upkeep, envelope, scope))
         };
         Self { takes, send, direct: None, fallback: None }
     }
@@ -149,7 +151,12 @@ async fn call<H: EventHandler>(resident: Resident, ctx: EventContext) -> Result<
     }
 }
 
-async fn send<A, I, O>(addr: Addr<A>, envelope: Envelope, scope: Scope) -> Result<Outbox, SendError>
+async fn send<A, I, O>(
+    addr: Addr<A>,
+    upkeep: Option<Rc<Upkeep>>,
+    envelope: Envelope,
+    scope: Scope,
+) -> Result<Outbox, SendError>
 where
     A: Actor<Context = Context<A>> + Handler<Delivery<I, O>>,
     I: Input,
@@ -160,7 +167,12 @@ where
     // The actor may keep its context, also when nobody waits for it any more.
     let scope = SealedAtLast(Arc::new(scope));
     let ctx = EventContext::shared(envelope.clone(), Arc::clone(&scope.0));
-    match addr.send(Delivery::<I, O>::new(event, ctx)).await {
+    let answer = {
+        let _within = upkeep.as_ref().map(|_| ctx.span().entered());
+        let _visit = upkeep.as_ref().and_then(|upkeep| upkeep.visit());
+        addr.send(Delivery::<I, O>::new(event, ctx))
+    };
+    match answer.await {
         Ok(Ok(output)) => {
             let ctx = EventContext::shared(envelope, Arc::clone(&scope.0));
             // An event's own key is what a user wrote.
