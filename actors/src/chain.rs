@@ -112,6 +112,7 @@ pub(crate) struct Asker<'r> {
     pub(crate) requested: &'static str,
     pub(crate) wanted: &'static str,
     pub(crate) trace_id: TraceId,
+    pub(crate) asked_at: Instant,
     pub(crate) patience: Duration,
     pub(crate) phase: &'r Arc<PhaseCell>,
     /// Why nobody was asked.

@@ -86,6 +86,14 @@ impl EventContext {
         self.scope.seal()
     }
 
+    /// Takes what was put out.
+    pub(crate) fn into_outbox(self) -> Outbox {
+        match self.scope {
+            ScopeRef::Own(scope) => scope.outbox.into_inner().unwrap_or_default(),
+            ScopeRef::Shared(scope) => scope.seal(),
+        }
+    }
+
     /// A context for the test of one handler, without a runtime: requests answer `NoHandler`, and
     /// what is published can be read with [`published`](Self::published).
     pub fn test() -> Self {

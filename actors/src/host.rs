@@ -11,6 +11,7 @@ use actix::{Actor, Addr, Context};
 use actix_rt::Arbiter;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant;
 
 use crate::bell::{Bell, Call};
 use crate::chain::Parcel;
@@ -100,7 +101,7 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
             let life = async move {
                 crew.instances[instance].keep(&factory, resident, &seat, &supervisor).await
             };
-            Rc::new(Upkeep::new(&bell, life))
+            Upkeep::new(&bell, life)
         });
         let upkeep = upkeep.collect();
         let (resting, spot) = (Cell::new(0), Spot::new(&seat));
@@ -243,8 +244,9 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
     fn deliver_batch(&self, first: Parcel, waiting: usize, cx: &mut TaskContext<'_>) -> usize {
         let (work, queue) = (&self.work, &self.work.seat.queue);
         let (mut next, mut taken, table) = (Some(first), 0, work.router.table_now());
+        let mut now = Instant::now();
         while let Some(parcel) = next.take() {
-            work.deliver(parcel, &table, cx);
+            now = work.deliver(parcel, &table, now, cx);
             taken += 1;
             if taken < BATCH_MAX && self.has_room(waiting + work.left.len()) {
                 next = queue.try_pop();

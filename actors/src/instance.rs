@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, OnceLock};
@@ -146,8 +147,9 @@ pub(crate) struct Instance<A: Actor> {
     thread: Option<ArbiterHandle>,
     /// That of the current life of a short-form handler on the host's thread.
     resident: RefCell<Option<Resident>>,
-    /// The life that was current when somebody looked last: to look at it needs no lock.
-    seen: RefCell<Option<Arc<Life<A>>>>,
+    /// The life that was current when somebody looked last. To look at it needs no lock, and to hold
+    /// it on this thread no count that threads share.
+    seen: RefCell<Option<Rc<Arc<Life<A>>>>>,
 }
 
 impl<A: Actor<Context = Context<A>>> Instance<A> {
@@ -165,11 +167,11 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
     }
 
     /// The current life, if there is one that is not about to end.
-    pub(crate) fn life_now(&self) -> Option<Arc<Life<A>>> {
+    pub(crate) fn life_now(&self) -> Option<Rc<Arc<Life<A>>>> {
         let seen = &mut *self.seen.borrow_mut();
         if seen.as_ref().is_none_or(|life| life.is_ending()) {
             *seen = match &*self.stage.state.lock() {
-                State::Alive(life) if !life.is_ending() => Some(Arc::clone(life)),
+                State::Alive(life) if !life.is_ending() => Some(Rc::new(Arc::clone(life))),
                 _ => None,
             };
         }
@@ -177,13 +179,14 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
     }
 
     /// The current life; waits through restarts. `None` when the instance is gone.
-    pub(crate) async fn life(&self) -> Option<Arc<Life<A>>> {
+    pub(crate) async fn life(&self) -> Option<Rc<Arc<Life<A>>>> {
         loop {
             let changed = self.stage.changed.notified();
-            match &*self.stage.state.lock() {
-                State::Alive(life) if !life.is_ending() => return Some(Arc::clone(life)),
-                State::Gone => return None,
-                State::Alive(_) | State::Starting => {}
+            if let Some(life) = self.life_now() {
+                return Some(life);
+            }
+            if matches!(&*self.stage.state.lock(), State::Gone) {
+                return None;
             }
             changed.await;
         }

@@ -117,6 +117,7 @@ impl<E: Event, R: Event> Request<E, R> {
             requested: event,
             wanted: R::NAME,
             trace_id,
+            asked_at: now,
             patience,
             phase: &router.phase,
             refused: None,

@@ -45,7 +45,7 @@ pub(crate) struct Work<A: Actor> {
     pub(crate) feeds: Vec<Feed<A>>,
     pub(crate) crew: Rc<Crew<A>>,
     /// Of each of the crew.
-    pub(crate) upkeep: Vec<Rc<Upkeep>>,
+    pub(crate) upkeep: Vec<Upkeep>,
     /// Deliveries that wait for their time and leave their place in work to others.
     pub(crate) resting: Cell<usize>,
     /// What is handled in place right now.
@@ -64,6 +64,16 @@ enum First<A: Actor> {
     Done(HandlerResult<Outbox>),
 }
 
+/// How far a delivery came at once.
+enum Begun {
+    /// Nothing has been begun.
+    Not(Parcel),
+    /// It goes on elsewhere, or went on for a while.
+    On,
+    /// It was over then.
+    Over(Instant),
+}
+
 impl<A: Actor<Context = Context<A>>> Lane for Work<A> {
     fn take(
         self: Rc<Self>,
@@ -79,52 +89,61 @@ impl<A: Actor<Context = Context<A>>> Lane for Work<A> {
         if self.spot.is_taken() || is_abroad || is_late {
             return Err(parcel);
         }
+        // Who asks has just looked at the clock.
+        let now = asker.as_ref().map_or_else(Instant::now, |asker| asker.asked_at);
         self.router.live.begin();
-        let refused = self.begin(parcel, table, asker, cx);
-        if refused.is_some() {
+        if let Begun::Not(parcel) = self.begin(parcel, table, asker, now, cx) {
             self.router.live.end();
+            return Err(parcel);
         }
-        refused.map_or(Ok(()), Err)
+        Ok(())
     }
 }
 
 impl<A: Actor<Context = Context<A>>> Work<A> {
-    /// Brings one delivery, which counts as live, to its end, or leaves it to the host.
+    /// Brings one delivery, which counts as live, to its end, or leaves it to the host. It is
+    /// `now`; says when the next one may begin.
     pub(crate) fn deliver(
         self: &Rc<Self>,
         parcel: Parcel,
         table: &Table,
+        now: Instant,
         cx: &mut TaskContext<'_>,
-    ) {
-        if let Some(parcel) = self.begin(parcel, table, None, cx) {
-            let mut delivery = self.go_on_with(parcel, First::Unbegun, Instant::now());
-            // Most are done at once: they need no place among those that wait.
-            if delivery.as_mut().poll(cx).is_pending() {
-                self.left.add(delivery);
-            }
+    ) -> Instant {
+        let parcel = match self.begin(parcel, table, None, now, cx) {
+            Begun::Over(ended) => return ended,
+            Begun::On => return Instant::now(),
+            Begun::Not(parcel) => parcel,
+        };
+        let mut delivery = self.go_on_with(parcel, First::Unbegun, now);
+        // Most are done at once: they need no place among those that wait.
+        if delivery.as_mut().poll(cx).is_pending() {
+            self.left.add(delivery);
         }
+        Instant::now()
     }
 
     /// Calls the handler, if nothing stands between, and brings the delivery to its end if it is
-    /// done at once; else it is left to the host. Gives back what it could not begin.
+    /// done at once; else it is left to the host.
     fn begin(
         self: &Rc<Self>,
         mut parcel: Parcel,
         table: &Table,
         asker: Option<&mut Asker<'_>>,
+        started: Instant,
         cx: &mut TaskContext<'_>,
-    ) -> Option<Parcel> {
-        let started = Instant::now();
+    ) -> Begun {
         let in_place = InPlace::begin(&self.router, &self.seat, &parcel);
         let first = match self.first_attempt(&parcel, started, cx) {
             First::Unbegun => {
                 in_place.hand_over();
-                return Some(parcel);
+                return Begun::Not(parcel);
             }
             First::Done(Ok(outputs)) if parcel.replay.is_none() => {
-                self.record(&parcel, started, None, 1);
+                let ended = self.record(&parcel, started, None, 1);
+                let is_over = outputs.is_empty();
                 self.publish(&parcel, outputs, table, asker, cx);
-                return None;
+                return if is_over { Begun::Over(ended) } else { Begun::On };
             }
             first => first,
         };
@@ -133,7 +152,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
             parcel.chain = Some(asker.chain());
         }
         self.left.add(self.go_on_with(parcel, first, started));
-        None
+        Begun::On
     }
 
     fn go_on_with(self: &Rc<Self>, parcel: Parcel, first: First<A>, started: Instant) -> Waiting {
@@ -152,15 +171,19 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         let Some(turn) = self.crew.try_turn() else { return First::Unbegun };
         let Some(life) = turn.instance().life_now() else { return First::Unbegun };
         let Some((place, feed)) = self.placed_feed(parcel) else { return First::Unbegun };
-        let mut sending = self.send(parcel, feed, &turn, &life, 1);
-        let polled = {
+        let (sending, polled) = {
             let _taken = self.spot.take(&self.seat, place, parcel.envelope.trace_id());
-            sending.as_mut().poll(cx)
+            let mut sending = self.send(parcel, feed, &turn, &life, 1);
+            let polled = sending.as_mut().poll(cx);
+            (sending, polled)
         };
         match polled {
             Poll::Ready(Ok(outputs)) => First::Done(Ok(outputs)),
             Poll::Ready(Err(error)) => First::Done(Err(self.judge(parcel, &life, 1, error))),
-            Poll::Pending => First::Waits(self.watch(parcel, turn, life, sending, 1)),
+            Poll::Pending => {
+                let watched = self.watch(parcel, 1);
+                First::Waits(Call { turn, life, sending, watched, attempt: 1 })
+            }
         }
     }
 

@@ -30,11 +30,11 @@ use crate::work::{Feed, SendError, Work, caught};
 
 /// A handler that was called.
 pub(crate) struct Call<A: Actor> {
-    turn: Turn<A>,
-    life: Arc<Life<A>>,
-    sending: Sending,
-    watched: Watched,
-    attempt: u32,
+    pub(crate) turn: Turn<A>,
+    pub(crate) life: Rc<Arc<Life<A>>>,
+    pub(crate) sending: Sending,
+    pub(crate) watched: Watched,
+    pub(crate) attempt: u32,
 }
 
 impl<A: Actor<Context = Context<A>>> Work<A> {
@@ -80,10 +80,11 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         }
         attempts.set(attempts.get() + 1);
         let result = if self.seat.policy.around_attempt.is_empty() {
-            let feed = self.feed(parcel).ok_or_else(HandlerError::unavailable)?;
-            let sending = self.send(parcel, feed, &turn, &life, attempts.get());
-            let call = self.watch(parcel, turn, life, sending, attempts.get());
-            self.finish(parcel, call).await
+            let (feed, attempt) = (self.feed(parcel), attempts.get());
+            let feed = feed.ok_or_else(HandlerError::unavailable)?;
+            let watched = self.watch(parcel, attempt);
+            let sending = self.send(parcel, feed, &turn, &life, attempt);
+            self.finish(parcel, Call { turn, life, sending, watched, attempt }).await
         } else {
             self.call_layered(parcel, turn, &life, attempts.get()).await
         };
@@ -99,17 +100,9 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         result
     }
 
-    /// Has an eye on a call for as long as it takes.
-    pub(crate) fn watch(
-        &self,
-        parcel: &Parcel,
-        turn: Turn<A>,
-        life: Arc<Life<A>>,
-        sending: Sending,
-        attempt: u32,
-    ) -> Call<A> {
-        let watched = Watch::begin(&self.seat, &parcel.envelope, attempt);
-        Call { turn, life, sending, watched, attempt }
+    /// Has an eye on an attempt for as long as it takes.
+    pub(crate) fn watch(&self, parcel: &Parcel, attempt: u32) -> Watched {
+        Watch::begin(&self.seat, &parcel.envelope, attempt)
     }
 
     /// Waits for what comes of a call, within its time.
@@ -121,7 +114,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         self.leave(turn, watched, result)
     }
 
-    /// Calls the handler; nothing happens before the future is polled.
+    /// Calls the handler.
     pub(crate) fn send(
         &self,
         parcel: &Parcel,
@@ -135,7 +128,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
             (Some(resident), Some(direct)) => direct(resident, EventContext::new(envelope, scope)),
             _ => {
                 let upkeep = turn.instance().is_here().then(|| &self.upkeep[turn.place()]);
-                (feed.send)(&life.addr, upkeep.map(Rc::clone), envelope, scope)
+                (feed.send)(&life.addr, upkeep, envelope, scope)
             }
         }
     }
@@ -165,7 +158,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
             #[cfg(feature = "testing")]
             condemn: &|panic| life.condemn(panic.to_owned()),
         };
-        let watched = Watch::begin(&self.seat, &parcel.envelope, attempt);
+        let watched = self.watch(parcel, attempt);
         let result = {
             let work = pin!(async { caught(next.run()).await.map(|()| outputs.take()) });
             self.in_its_time(parcel, life, work).await

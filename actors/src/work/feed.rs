@@ -1,8 +1,8 @@
 //! How the events of one type reach an actor, and what is done in its place when it cannot.
 
+use std::future::ready;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{Actor, Addr, Context, Handler, MailboxError};
@@ -22,7 +22,7 @@ use crate::upkeep::Upkeep;
 /// How events of one type, or of all names that match a pattern, reach an actor of type `A`.
 pub(crate) struct Feed<A: Actor> {
     pub(crate) takes: Takes,
-    pub(crate) send: fn(&Addr<A>, Option<Rc<Upkeep>>, Envelope, Scope) -> Sending,
+    pub(crate) send: fn(&Addr<A>, Option<&Upkeep>, Envelope, Scope) -> Sending,
     /// Calls a short-form handler where it lives, without a way through the mailbox of its actor.
     pub(crate) direct: Option<Direct>,
     pub(crate) fallback: Option<Arc<Fallback>>,
@@ -37,8 +37,10 @@ pub(crate) enum Takes {
     Matching(Pattern),
 }
 
-/// Gives what the handler put out.
-pub(crate) type Sending = Pin<Box<dyn Future<Output = Result<Outbox, SendError>>>>;
+/// A call of the handler; gives what the handler put out.
+pub(crate) type Sending = Pin<Box<dyn Future<Output = Sent>>>;
+
+type Sent = Result<Outbox, SendError>;
 
 /// Answers in the handler's place, to the error with which it failed.
 pub(crate) type Fallback = dyn Fn(EventContext, HandlerError) -> FallingBack + Send + Sync;
@@ -79,10 +81,7 @@ impl<A: Actor<Context = Context<A>>> Feed<A> {
     where
         A: Handler<Delivery<I, O>>,
     {
-        let send = |addr: &Addr<A>, upkeep, envelope, scope| -> Sending {
-            Box::pin(send::<A, I, O>(addr.clone(), upkeep, envelope, scope))
-        };
-        Self { takes, send, direct: None, fallback: None }
+        Self { takes, send: send::<A, I, O>, direct: None, fallback: None }
     }
 
     /// Calls the handler itself, where it lives on the thread of its host.
@@ -145,34 +144,43 @@ async fn call<H: EventHandler>(resident: Resident, ctx: EventContext) -> Result<
         if span.is_disabled() { work.await } else { work.instrument(span).await }
     };
     match result {
-        Ok(Ok(())) => Ok(ctx.seal()),
+        Ok(Ok(())) => Ok(ctx.into_outbox()),
         Ok(Err(error)) => Err(SendError::Handler(error)),
         Err(panic) => Err(SendError::Handler(HandlerError::panic(panic_text(&*panic)))),
     }
 }
 
-async fn send<A, I, O>(
-    addr: Addr<A>,
-    upkeep: Option<Rc<Upkeep>>,
+/// Gives the actor the event. On its own thread the actor handles it at once.
+fn send<A, I, O>(
+    addr: &Addr<A>,
+    upkeep: Option<&Upkeep>,
     envelope: Envelope,
     scope: Scope,
-) -> Result<Outbox, SendError>
+) -> Sending
 where
     A: Actor<Context = Context<A>> + Handler<Delivery<I, O>>,
     I: Input,
     O: Output,
 {
     // The router has checked the type under this name.
-    let event = I::hold(&envelope).ok_or(SendError::Lost)?;
+    let Some(event) = I::hold(&envelope) else { return Box::pin(ready(Err(SendError::Lost))) };
     // The actor may keep its context, also when nobody waits for it any more.
     let scope = SealedAtLast(Arc::new(scope));
     let ctx = EventContext::shared(envelope.clone(), Arc::clone(&scope.0));
     let answer = {
-        let _within = upkeep.as_ref().map(|_| ctx.span().entered());
-        let _visit = upkeep.as_ref().and_then(|upkeep| upkeep.visit());
+        let _within = upkeep.map(|_| ctx.span().entered());
+        let _visit = upkeep.and_then(Upkeep::visit);
         addr.send(Delivery::<I, O>::new(event, ctx))
     };
-    match answer.await {
+    Box::pin(async move { settle(answer.await, envelope, &scope) })
+}
+
+fn settle<O: Output>(
+    answer: Result<HandlerResult<O>, MailboxError>,
+    envelope: Envelope,
+    scope: &SealedAtLast,
+) -> Sent {
+    match answer {
         Ok(Ok(output)) => {
             let ctx = EventContext::shared(envelope, Arc::clone(&scope.0));
             // An event's own key is what a user wrote.

@@ -117,19 +117,20 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         }
     }
 
+    /// Says when the handler was done.
     pub(super) fn record(
         &self,
         parcel: &Parcel,
         started: Instant,
         error: Option<&HandlerError>,
         attempts: u32,
-    ) {
+    ) -> Instant {
         let counters = &self.seat.counters;
         let (envelope, ended) = (&parcel.envelope, Instant::now());
         let took = ended - started;
         let failure = error.filter(|error| error.kind() != ErrorKind::Decline);
         match error.map(HandlerError::kind) {
-            Some(ErrorKind::Unavailable) => return,
+            Some(ErrorKind::Unavailable) => return ended,
             Some(ErrorKind::Expired) => drop(counters.expired.fetch_add(1, Relaxed)),
             Some(ErrorKind::Duplicate) => drop(counters.duplicates.fetch_add(1, Relaxed)),
             _ => counters.record(
@@ -152,6 +153,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
             error: failure.map(HandlerError::error_code),
             attempts,
         });
+        ended
     }
 }
 
