@@ -39,4 +39,5 @@ mod testing_faults;
 mod testing_kit;
 mod testing_shuffle;
 mod ttl;
+mod visits;
 mod watchdog;
