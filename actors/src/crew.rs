@@ -1,7 +1,6 @@
 //! The actors of one handler, and the turns in which deliveries are given to them.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::rc::Rc;
 
 use actix::Actor;
@@ -12,8 +11,10 @@ use crate::instance::Instance;
 /// The actors of one handler, and which of them may take a delivery.
 pub(crate) struct Crew<A: Actor> {
     pub(crate) instances: Vec<Instance<A>>,
-    /// One entry for each delivery that an instance can take.
-    free: RefCell<VecDeque<usize>>,
+    /// How many deliveries each instance can take.
+    free: Vec<Cell<usize>>,
+    /// Whose turn is next: in turn, so that all have something to do.
+    next: Cell<usize>,
     /// Told when one is free again, if somebody waits for that.
     freed: Notify,
     waiting: Cell<usize>,
@@ -27,7 +28,8 @@ pub(crate) struct Turn<A: Actor> {
 
 impl<A: Actor> Drop for Turn<A> {
     fn drop(&mut self) {
-        self.crew.free.borrow_mut().push_back(self.instance);
+        let free = &self.crew.free[self.instance];
+        free.set(free.get() + 1);
         if self.crew.waiting.get() > 0 {
             self.crew.freed.notify_one();
         }
@@ -48,14 +50,17 @@ impl<A: Actor> Turn<A> {
 impl<A: Actor> Crew<A> {
     /// `each` is how many deliveries one instance takes at once.
     pub(crate) fn new(instances: Vec<Instance<A>>, each: usize) -> Self {
-        // In turn, so that all have something to do.
-        let free = (0..each).flat_map(|_| 0..instances.len()).collect();
-        Self { instances, free: RefCell::new(free), freed: Notify::new(), waiting: Cell::new(0) }
+        let free = instances.iter().map(|_| Cell::new(each)).collect();
+        let (next, freed, waiting) = (Cell::new(0), Notify::new(), Cell::new(0));
+        Self { instances, free, next, freed, waiting }
     }
 
     /// An instance that can take a delivery now.
     pub(crate) fn try_turn(self: &Rc<Self>) -> Option<Turn<A>> {
-        let instance = self.free.borrow_mut().pop_front()?;
+        let (after, before) = (self.next.get()..self.free.len(), 0..self.next.get());
+        let instance = after.chain(before).find(|&instance| self.free[instance].get() > 0)?;
+        self.free[instance].set(self.free[instance].get() - 1);
+        self.next.set((instance + 1) % self.free.len());
         Some(Turn { crew: Rc::clone(self), instance })
     }
 

@@ -35,7 +35,7 @@ pub(crate) struct HostPlan<A: Actor> {
     pub(crate) router: Arc<Router>,
     pub(crate) seat: Arc<Seat>,
     pub(crate) factory: Factory<A>,
-    pub(crate) feeds: Vec<Feed<A>>,
+    pub(crate) feeds: Arc<[Feed<A>]>,
     pub(crate) resident: Option<fn(&A) -> Resident>,
 }
 
@@ -69,7 +69,8 @@ struct Host<A: Actor> {
 /// A host at work.
 #[derive(Default)]
 struct Service {
-    waiting: FuturesUnordered<Waiting>,
+    /// `None` until something waits: most handlers at rest never had that.
+    waiting: Option<FuturesUnordered<Waiting>>,
     is_closed: bool,
     /// How the handler ended before its queue was closed.
     given_up: Option<HandlerStatus>,
@@ -207,27 +208,30 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
             while self.work.left.len() > 0 {
                 for mut delivery in self.work.left.take() {
                     if delivery.as_mut().poll(cx).is_pending() {
-                        service.waiting.push(delivery);
+                        service.waiting.get_or_insert_default().push(delivery);
                     }
                 }
             }
-            while let Poll::Ready(Some(())) = service.waiting.poll_next_unpin(cx) {}
+            let waiting = service.waiting.as_mut().map_or(0, |waiting| {
+                while let Poll::Ready(Some(())) = waiting.poll_next_unpin(cx) {}
+                waiting.len()
+            });
             if self.work.left.len() > 0 {
                 continue;
             }
             let is_over = service.is_closed || service.given_up.is_some();
-            if is_over && service.waiting.is_empty() {
+            if is_over && waiting == 0 {
                 return Poll::Ready(service.given_up.unwrap_or(HandlerStatus::Ended));
             }
             if taken >= BATCH_MAX {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if site == Site::Branch || is_over || !self.has_room(service.waiting.len()) {
+            if site == Site::Branch || is_over || !self.has_room(waiting) {
                 return Poll::Pending;
             }
             match ready!(self.work.seat.queue.poll_pop(cx)) {
-                Some(first) => taken += self.deliver_batch(first, service.waiting.len(), cx),
+                Some(first) => taken += self.deliver_batch(first, waiting, cx),
                 None => service.is_closed = true,
             }
         }

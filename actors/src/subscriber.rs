@@ -204,8 +204,8 @@ impl<A: Actor<Context = Context<A>>> From<Subscriber<A>> for HandlerSpec {
         }
         // A feed for one type goes before those for a pattern.
         let mut feeds = feeds;
-        feeds.shrink_to_fit();
         feeds.sort_by_key(|feed| matches!(feed.takes, Takes::Matching(_)));
+        let feeds = Arc::from(feeds);
         let hire = move |router, seat| -> Hire {
             let plan = HostPlan { router, seat, factory, feeds, resident };
             Box::new(move |supervisor| host::start(plan, supervisor))

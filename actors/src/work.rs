@@ -42,7 +42,7 @@ pub(crate) struct Work<A: Actor> {
     pub(crate) seat: Arc<Seat>,
     /// The handler as a publisher.
     pub(crate) publisher: Arc<Publisher>,
-    pub(crate) feeds: Vec<Feed<A>>,
+    pub(crate) feeds: Arc<[Feed<A>]>,
     pub(crate) crew: Rc<Crew<A>>,
     /// Of each of the crew.
     pub(crate) upkeep: Vec<Upkeep>,

@@ -21,7 +21,7 @@ struct BranchPlan<A: Actor> {
     /// Weak, because the seat, which holds this, is held by the router.
     router: Weak<Router>,
     factory: Factory<A>,
-    feeds: Vec<Feed<A>>,
+    feeds: Arc<[Feed<A>]>,
     resident: fn(&A) -> Resident,
     supervisor: Addr<Supervisor>,
 }
@@ -34,7 +34,7 @@ where
     let plan = BranchPlan {
         router: Arc::downgrade(&plan.router),
         factory: Arc::clone(&plan.factory),
-        feeds: plan.feeds.clone(),
+        feeds: Arc::clone(&plan.feeds),
         resident: plan.resident.filter(|_| plan.seat.has_branches())?,
         supervisor: supervisor.clone(),
     };
@@ -50,7 +50,7 @@ fn open<A: Actor<Context = Context<A>>>(plan: &BranchPlan<A>, seat: &Arc<Seat>) 
         router,
         seat: Arc::clone(seat),
         factory: Arc::clone(&plan.factory),
-        feeds: plan.feeds.clone(),
+        feeds: Arc::clone(&plan.feeds),
         resident: Some(plan.resident),
     };
     let host = Host::new(plan, &supervisor, Arc::clone(&bell), Site::Branch);

@@ -25,13 +25,12 @@ pub(crate) struct Feed<A: Actor> {
     pub(crate) send: fn(&Addr<A>, Option<&Upkeep>, Envelope, Scope) -> Sending,
     /// Calls a short-form handler where it lives, without a way through the mailbox of its actor.
     pub(crate) direct: Option<Direct>,
-    pub(crate) fallback: Option<Arc<Fallback>>,
+    pub(crate) fallback: Option<Box<Fallback>>,
 }
 
 type Direct = fn(Resident, EventContext) -> Sending;
 
 /// Which events a feed takes.
-#[derive(Clone)]
 pub(crate) enum Takes {
     Events(EventType),
     Matching(Pattern),
@@ -52,14 +51,6 @@ pub(crate) enum SendError {
     Handler(HandlerError),
     /// The actor did not answer: it ended, or dropped the answer.
     Lost,
-}
-
-impl<A: Actor> Clone for Feed<A> {
-    fn clone(&self) -> Self {
-        let Self { takes, send, direct, fallback } = self;
-        let (takes, fallback) = (takes.clone(), fallback.clone());
-        Self { takes, send: *send, direct: *direct, fallback }
-    }
 }
 
 impl<A: Actor<Context = Context<A>>> Feed<A> {
@@ -98,7 +89,7 @@ impl<A: Actor<Context = Context<A>>> Feed<A> {
         + 'static,
     ) {
         let fallback = Arc::new(fallback);
-        self.fallback = Some(Arc::new(move |ctx, error| {
+        self.fallback = Some(Box::new(move |ctx, error| {
             let fallback = Arc::clone(&fallback);
             Box::pin(async move {
                 let Some(event) = I::of(ctx.envelope()) else { return Err(error) };
@@ -112,7 +103,7 @@ impl<A: Actor<Context = Context<A>>> Feed<A> {
     pub(crate) fn fall_back_to_handler<H: EventHandler>(&mut self, prototype: H) {
         // Behind a lock, because a handler need not be `Sync`.
         let prototype = Mutex::new(prototype);
-        self.fallback = Some(Arc::new(move |ctx, error| {
+        self.fallback = Some(Box::new(move |ctx, error| {
             let handler = prototype.lock().clone();
             Box::pin(async move {
                 let Some(event) = H::Input::of(ctx.envelope()) else { return Err(error) };
