@@ -102,7 +102,7 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
             let life = async move {
                 crew.instances[instance].keep(&factory, resident, &seat, &supervisor).await
             };
-            Upkeep::new(&bell, life)
+            Upkeep::new(life)
         });
         let upkeep = upkeep.collect();
         let (resting, spot) = (Cell::new(0), Spot::new(&seat));
@@ -145,11 +145,9 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
         self.work.seat.leave_spot(&self.work.spot);
         self.work.crew.instances.iter().for_each(Instance::retire);
         poll_fn(|cx| {
-            // Calls mean nothing any more; the bell also rings when there is something to poll.
-            let _calls = self.bell.answer(cx);
             let mut is_over = true;
             for upkeep in &self.work.upkeep {
-                is_over &= upkeep.poll().is_ready() || upkeep.is_over();
+                is_over &= upkeep.poll(cx).is_ready();
             }
             if is_over { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -198,7 +196,7 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
         loop {
             // An actor first: it may answer what waits.
             for upkeep in &self.work.upkeep {
-                if let Poll::Ready(status) = upkeep.poll() {
+                if let Poll::Ready(Some(status)) = upkeep.poll(cx) {
                     self.give_up(service, status);
                     if site == Site::Home {
                         self.work.seat.set_status(status);
@@ -263,7 +261,7 @@ impl<A: Actor<Context = Context<A>>> Host<A> {
 impl<A: Actor> Drop for Host<A> {
     /// The actors end with their thread, whoever still holds what they share.
     fn drop(&mut self) {
-        self.work.upkeep.iter().for_each(|upkeep| upkeep.abandon());
+        self.work.upkeep.iter().for_each(Upkeep::abandon);
         drop(self.work.left.take());
     }
 }

@@ -67,6 +67,7 @@ mod supervisor;
 pub use supervisor::{Escalation, Strategy};
 mod instance;
 mod upkeep;
+pub use upkeep::{Upkeep, Visit};
 mod crew;
 mod work;
 mod host;

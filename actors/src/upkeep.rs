@@ -1,33 +1,35 @@
-//! What keeps an actor alive: a future, which the host polls when it is woken, and which whoever has
+//! What keeps an actor alive: a future, which its task polls when it is woken, and which whoever has
 //! given the actor a message on its own thread may poll at once, so that neither waits for a task.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::AcqRel;
 use std::task::{Context, Poll, Wake, Waker};
 
-use crate::bell::{Bell, Call};
-use crate::metrics::HandlerStatus;
+use futures_util::task::AtomicWaker;
 
-/// The life of one actor, through all its restarts, on the thread of its host.
-pub(crate) struct Upkeep {
-    life: RefCell<Option<Life>>,
-    /// How it ended, until the host has seen it.
-    ended: Cell<Option<HandlerStatus>>,
+/// The life of an actor on its thread, which ends with `T`.
+///
+/// Its task calls [`poll`](Self::poll). Who makes a [`visit`](Self::visit), and sends the actor a
+/// message meanwhile, finds it handled after the visit.
+pub struct Upkeep<T> {
+    /// `None` while it is polled, and when it is over.
+    life: Cell<Option<Life<T>>>,
+    /// How it ended, until the task has seen it.
+    ended: Cell<Option<T>>,
     signal: Arc<Signal>,
     waker: Waker,
 }
 
-/// Says in which state its end leaves the handler.
-type Life = Pin<Box<dyn Future<Output = HandlerStatus>>>;
+type Life<T> = Pin<Box<dyn Future<Output = T>>>;
 
-/// Calls the host when the life has to be polled and nobody is about to.
+/// Wakes the task when the life has to be polled and nobody is about to.
 struct Signal {
     /// Whether it is to be polled, and somebody knows it.
     is_due: AtomicBool,
-    bell: Arc<Bell>,
+    task: AtomicWaker,
 }
 
 impl Wake for Signal {
@@ -37,74 +39,74 @@ impl Wake for Signal {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.is_due.swap(true, AcqRel) {
-            self.bell.ring(Call::Look);
+            self.task.wake();
         }
     }
 }
 
-impl Upkeep {
-    /// It is due at once, for whoever has made it.
-    pub(crate) fn new(
-        bell: &Arc<Bell>,
-        life: impl Future<Output = HandlerStatus> + 'static,
-    ) -> Self {
-        let signal = Arc::new(Signal { is_due: AtomicBool::new(true), bell: Arc::clone(bell) });
-        let life: Life = Box::pin(life);
+impl<T> Upkeep<T> {
+    /// Nothing happens before the first poll.
+    pub fn new(life: impl Future<Output = T> + 'static) -> Self {
+        let signal = Arc::new(Signal { is_due: AtomicBool::new(true), task: AtomicWaker::new() });
+        let life: Life<T> = Box::pin(life);
         Self {
-            life: RefCell::new(Some(life)),
+            life: Cell::new(Some(life)),
             ended: Cell::new(None),
             waker: Waker::from(Arc::clone(&signal)),
             signal,
         }
     }
 
-    /// Polls the life if it is due; the status, once, when it is over.
-    pub(crate) fn poll(&self) -> Poll<HandlerStatus> {
+    /// Polls the life if it is due. Ready when it is over: with its outcome once, then with `None`,
+    /// as after a panic.
+    pub fn poll(&self, cx: &Context<'_>) -> Poll<Option<T>> {
+        self.signal.task.register(cx.waker());
         if self.signal.is_due.swap(false, AcqRel) {
             self.drive();
         }
-        self.ended.take().map_or(Poll::Pending, Poll::Ready)
+        if self.is_alive() { Poll::Pending } else { Poll::Ready(self.ended.take()) }
     }
 
-    /// Makes a visit, at the end of which the life is polled: what wakes it meanwhile calls nobody.
+    /// Makes a visit, at the end of which the life is polled: what wakes it meanwhile wakes nobody.
     /// `None` from within the actor itself, or after its end.
-    pub(crate) fn visit(&self) -> Option<Visit<'_>> {
-        if self.life.try_borrow_mut().ok()?.is_none() {
+    pub fn visit(&self) -> Option<Visit<'_, T>> {
+        if !self.is_alive() {
             return None;
         }
         self.signal.is_due.swap(true, AcqRel);
         Some(Visit { upkeep: self })
     }
 
-    /// Whether the life is over.
-    pub(crate) fn is_over(&self) -> bool {
-        self.life.borrow().is_none()
+    /// Ends the life where it stands.
+    pub fn abandon(&self) {
+        drop(self.life.take());
     }
 
-    /// Ends the life where it stands.
-    pub(crate) fn abandon(&self) {
+    fn is_alive(&self) -> bool {
         let life = self.life.take();
-        drop(life);
+        let is_alive = life.is_some();
+        self.life.set(life);
+        is_alive
     }
 
     fn drive(&self) {
-        let mut life = self.life.borrow_mut();
-        let Some(future) = life.as_mut() else { return };
-        if let Poll::Ready(status) = future.as_mut().poll(&mut Context::from_waker(&self.waker)) {
-            *life = None;
-            drop(life);
-            self.ended.set(Some(status));
-            self.signal.bell.ring(Call::Look);
+        let Some(mut life) = self.life.take() else { return };
+        match life.as_mut().poll(&mut Context::from_waker(&self.waker)) {
+            Poll::Pending => self.life.set(Some(life)),
+            Poll::Ready(outcome) => {
+                self.ended.set(Some(outcome));
+                self.signal.task.wake();
+            }
         }
     }
 }
 
-/// Somebody who is about to poll a life.
-pub(crate) struct Visit<'u> {
-    upkeep: &'u Upkeep,
+/// Somebody who polls the life when this is dropped.
+pub struct Visit<'u, T> {
+    upkeep: &'u Upkeep<T>,
 }
 
-impl Drop for Visit<'_> {
+impl<T> Drop for Visit<'_, T> {
     fn drop(&mut self) {
         self.upkeep.signal.is_due.swap(false, AcqRel);
         self.upkeep.drive();

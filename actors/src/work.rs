@@ -20,6 +20,7 @@ use crate::error::{ErrorKind, HandlerError, HandlerResult, panic_text};
 use crate::lane::Lane;
 use crate::layer::retry::Next as NextAttempt;
 use crate::layer::{Inbound, LayerFuture, Next};
+use crate::metrics::HandlerStatus;
 use crate::publish::Publisher;
 use crate::router::Router;
 use crate::seat::{Seat, Spot};
@@ -45,7 +46,7 @@ pub(crate) struct Work<A: Actor> {
     pub(crate) feeds: Arc<[Feed<A>]>,
     pub(crate) crew: Rc<Crew<A>>,
     /// Of each of the crew.
-    pub(crate) upkeep: Vec<Upkeep>,
+    pub(crate) upkeep: Vec<Upkeep<HandlerStatus>>,
     /// Deliveries that wait for their time and leave their place in work to others.
     pub(crate) resting: Cell<usize>,
     /// What is handled in place right now.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use actix::Actor;
 use actix_http::ws::{HandshakeError, verify_handshake};
 use actix_web::body::BoxBody;
 use actix_web::http::{StatusCode, header};
@@ -40,7 +39,7 @@ pub(super) async fn accept(
     };
     let settings = &edge.settings;
     let slow_consumers = Arc::clone(edge.sessions.slow_consumers());
-    let (link, frames) = Link::new(settings.queue_max, slow_consumers);
+    let link = Link::new(settings.queue_max, slow_consumers);
     let Some(seat) = edge.sessions.admit(&link, settings.sessions_max) else {
         return unavailable("sessions_max", "there are too many sessions");
     };
@@ -48,9 +47,8 @@ pub(super) async fn accept(
     if !edge.bus.health().is_running {
         return unavailable("shutdown", "the server is shutting down");
     }
-    let session = Session::new(edge, seat, &link, visitor).start();
-    let ends = (Arc::clone(&link), frames);
-    match pump::connect(request, payload, session, ends, settings.frame_max) {
+    let session = Session::new(edge, seat, &link, visitor);
+    match pump::connect(request, payload, session, &link, settings.frame_max) {
         Ok(mut response) => {
             // A browser gives up when none of the subprotocols is selected that it offered.
             if ticket::is_offered(request.headers()) {

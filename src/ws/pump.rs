@@ -4,7 +4,10 @@
 //! The crate's actor stands still as long as its peer does not read: no message, no timer. So
 //! whatever must go on without the peer is the session's.
 
+use std::future::{Future, poll_fn};
+use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Waker};
 
 use actix::prelude::*;
 use actix_http::error::PayloadError;
@@ -12,8 +15,8 @@ use actix_http::ws::{CloseCode, Message as WsMessage, ProtocolError};
 use actix_web::{HttpRequest, HttpResponse};
 use actix_web_actors::ws::{WebsocketContext, WsResponseBuilder};
 use bytes::Bytes;
+use callboard_actors::Upkeep;
 use futures_util::{Stream, stream};
-use tokio::sync::mpsc;
 
 use super::assembly::{Assembled, Assembly};
 use super::link::{Link, Out};
@@ -23,8 +26,9 @@ use super::turnstile::{Gate, Turnstile};
 /// Everything that a pump stands between.
 pub(super) struct Pump {
     session: Addr<Session>,
+    /// Of the session's actor.
+    life: Rc<Upkeep<()>>,
     link: Arc<Link>,
-    frames: Option<mpsc::Receiver<Out>>,
     gate: Gate,
     assembly: Assembly,
     said_goodbye: bool,
@@ -38,19 +42,20 @@ pub(super) struct Pump {
 pub(super) fn connect<S>(
     request: &HttpRequest,
     payload: S,
-    session: Addr<Session>,
-    (link, frames): (Arc<Link>, mpsc::Receiver<Out>),
+    session: Session,
+    link: &Arc<Link>,
     frame_max: usize,
 ) -> Result<HttpResponse, actix_web::Error>
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
 {
     let gate = Gate::default();
-    let payload = Turnstile::new(payload, gate.clone(), Arc::clone(&link), frame_max);
+    let payload = Turnstile::new(payload, gate.clone(), Arc::clone(link), frame_max);
+    let (session, life) = begin(session);
     let pump = Pump {
         session,
-        link,
-        frames: Some(frames),
+        life,
+        link: Arc::clone(link),
         gate,
         assembly: Assembly::new(frame_max),
         said_goodbye: false,
@@ -59,18 +64,55 @@ where
     WsResponseBuilder::new(pump, request, payload).frame_size(frame_max).start()
 }
 
+/// Starts the session in a task of its own, which the pump spares it as a rule.
+fn begin(session: Session) -> (Addr<Session>, Rc<Upkeep<()>>) {
+    let context = Context::new();
+    let addr = context.address();
+    let life = Rc::new(Upkeep::new(context.into_future(session)));
+    let kept = Rc::clone(&life);
+    actix_rt::spawn(poll_fn(move |cx| kept.poll(cx)));
+    (addr, life)
+}
+
 impl Pump {
     /// Gives the session what came; the next frame may come when it has dealt with it.
-    fn pass_on(&self, heard: Heard, ctx: &mut WebsocketContext<Self>) {
-        let passing = self.session.send(heard).into_actor(self);
-        // A session that is gone has cut the connection.
-        ctx.spawn(passing.map(|_, pump, _| pump.gate.open()));
+    ///
+    /// Mostly it has done so at once, and what it says leaves with the same poll of the connection:
+    /// to be woken for each of that would cost as much as all the rest.
+    fn pass_on(&mut self, heard: Heard, ctx: &mut WebsocketContext<Self>) {
+        let mut passing = {
+            let _attendance = self.link.attend();
+            let _visit = self.life.visit();
+            Box::pin(self.session.send(heard))
+        };
+        while let Some(frame) = self.link.next_now() {
+            self.put(frame, ctx);
+        }
+        // Whoever waits polls it again. A session that is gone has cut the connection.
+        if passing.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())).is_ready() {
+            self.gate.open();
+        } else {
+            ctx.spawn(passing.into_actor(self).map(|_, pump, _| pump.gate.open()));
+        }
     }
 
     /// Closes because of what the client sent; nothing more is read.
     fn fail(&self, code: CloseCode) {
         self.link.close(code, "");
         self.gate.drain();
+    }
+
+    fn put(&mut self, frame: Out, ctx: &mut WebsocketContext<Self>) {
+        match frame {
+            Out::Text(_) | Out::Ping if self.said_goodbye => {}
+            Out::Text(text) => ctx.text(text),
+            Out::Ping => ctx.ping(b""),
+            Out::Close(reason) => {
+                ctx.close(Some(reason));
+                self.said_goodbye = true;
+                self.goodbye(ctx);
+            }
+        }
     }
 
     fn goodbye(&mut self, ctx: &mut WebsocketContext<Self>) {
@@ -84,24 +126,20 @@ impl Actor for Pump {
     type Context = WebsocketContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Some(mut frames) = self.frames.take() {
-            ctx.add_stream(stream::poll_fn(move |cx| frames.poll_recv(cx)));
-        }
+        let link = Arc::clone(&self.link);
+        ctx.add_stream(stream::poll_fn(move |cx| link.poll_next(cx).map(Some)));
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.link.abandon();
     }
 }
 
 impl StreamHandler<Out> for Pump {
     fn handle(&mut self, frame: Out, ctx: &mut Self::Context) {
-        match frame {
-            Out::Text(_) | Out::Ping if self.said_goodbye => {}
-            Out::Text(text) => ctx.text(text),
-            Out::Ping => ctx.ping(b""),
-            Out::Close(reason) => {
-                ctx.close(Some(reason));
-                self.said_goodbye = true;
-                self.goodbye(ctx);
-            }
-        }
+        self.put(frame, ctx);
     }
 }
 

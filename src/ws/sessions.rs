@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_session_that_is_gone_leaves_nothing_in_the_table() {
         let sessions = Arc::new(Sessions::default());
-        let (link, _taken) = Link::new(1, Arc::clone(sessions.slow_consumers()));
+        let link = Link::new(1, Arc::clone(sessions.slow_consumers()));
         let mut seats = [(); 2].map(|()| sessions.admit(&link, 2).unwrap());
         assert!(sessions.admit(&link, 2).is_none());
         for seat in &mut seats {

@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn one_frame_comes_through_at_a_time() {
         let bytes: Bytes = [frame(3), frame(3), frame(FRAME_MAX + 1), frame(3)].concat().into();
-        let (gate, (link, _taken)) = (Gate::default(), Link::new(1, Arc::default()));
+        let (gate, link) = (Gate::default(), Link::new(1, Arc::default()));
         let source = stream::iter([Ok(bytes)]);
         let mut turnstile = Turnstile::new(source, gate.clone(), link.clone(), FRAME_MAX);
         let mut next = || turnstile.next().now_or_never();

@@ -15,6 +15,7 @@ use crate::envelope::Envelope;
 use crate::error::{HandlerError, HandlerResult, panic_text};
 use crate::event::{Event, EventType};
 use crate::handler::{Delivery, EventHandler, Input, Resident};
+use crate::metrics::HandlerStatus;
 use crate::output::Output;
 use crate::pattern::Pattern;
 use crate::upkeep::Upkeep;
@@ -22,7 +23,7 @@ use crate::upkeep::Upkeep;
 /// How events of one type, or of all names that match a pattern, reach an actor of type `A`.
 pub(crate) struct Feed<A: Actor> {
     pub(crate) takes: Takes,
-    pub(crate) send: fn(&Addr<A>, Option<&Upkeep>, Envelope, Scope) -> Sending,
+    pub(crate) send: fn(&Addr<A>, Option<&Upkeep<HandlerStatus>>, Envelope, Scope) -> Sending,
     /// Calls a short-form handler where it lives, without a way through the mailbox of its actor.
     pub(crate) direct: Option<Direct>,
     pub(crate) fallback: Option<Box<Fallback>>,
@@ -144,7 +145,7 @@ async fn call<H: EventHandler>(resident: Resident, ctx: EventContext) -> Result<
 /// Gives the actor the event. On its own thread the actor handles it at once.
 fn send<A, I, O>(
     addr: &Addr<A>,
-    upkeep: Option<&Upkeep>,
+    upkeep: Option<&Upkeep<HandlerStatus>>,
     envelope: Envelope,
     scope: Scope,
 ) -> Sending
