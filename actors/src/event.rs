@@ -117,7 +117,7 @@ impl FromStr for TraceId {
 
 impl Serialize for TraceId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        self.0.as_simple().serialize(serializer)
     }
 }
 

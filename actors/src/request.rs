@@ -10,14 +10,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix::{Message, Recipient};
+use tokio::sync::oneshot;
 use tokio::task::coop::poll_proceed;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Timeout, timeout_at};
 
 use crate::chain::{Answer, Asker, Parcel};
 use crate::clock::secs;
 use crate::envelope::Envelope;
 use crate::error::RequestError;
-use crate::event::{Event, Replies};
+use crate::event::{Event, Replies, TraceId};
 use crate::publish::{Address, address_setters};
 use crate::router::{Published, WhenFull};
 
@@ -138,31 +139,30 @@ impl<E: Event, R: Event> Request<E, R> {
         let Some(reply) = asker.answer else {
             return Err(RequestError::NoHandler { event, trace_id }.into());
         };
-        let exchange = async move {
-            let reached = match reach {
-                Published::To(reached) => reached,
-                Published::Partly(rest) => {
-                    publisher.router.publish_rest(rest).await.map_err(refused)?
-                }
-            };
-            // The slot is filled before its last holder goes.
-            match reply.await.unwrap_or(Err(RequestError::Shutdown { event, trace_id })) {
-                Err(RequestError::NoReply { .. }) if reached == 0 => {
-                    Err(RequestError::NoHandler { event, trace_id })
-                }
-                answer => answer,
+        let terms = Terms { event, trace_id, patience };
+        let waiting = match reach {
+            Published::To(reached) => {
+                Waiting { reply: Box::pin(timeout_at(deadline, reply)), reached, terms }
+            }
+            Published::Partly(rest) => {
+                let exchange = async move {
+                    let reached = publisher.router.publish_rest(rest).await.map_err(refused)?;
+                    terms.settle(reply.await.ok(), reached)
+                };
+                let exchange = async move {
+                    timeout_at(deadline, exchange).await.unwrap_or(Err(terms.late()))
+                };
+                return Err(Unanswered::Queues(Box::pin(exchange)));
             }
         };
-        let late = RequestError::Timeout { event, after: patience, trace_id };
-        Err(Unanswered::Waits(Box::pin(async move {
-            timeout_at(deadline, exchange).await.unwrap_or(Err(late))
-        })))
+        Err(Unanswered::Waits(waiting))
     }
 }
 
 /// A request that has no reply yet.
 enum Unanswered {
-    Waits(Exchange),
+    Waits(Waiting),
+    Queues(Exchange),
     Failed(RequestError),
 }
 
@@ -174,33 +174,74 @@ impl From<RequestError> for Unanswered {
     }
 }
 
+/// What a requester is told when there is no reply.
+#[derive(Clone, Copy)]
+struct Terms {
+    event: &'static str,
+    trace_id: TraceId,
+    patience: Duration,
+}
+
+impl Terms {
+    /// The slot is filled before its last holder goes, unless the runtime ends.
+    fn settle(self, answer: Option<Answer>, reached: usize) -> Answer {
+        let Self { event, trace_id, .. } = self;
+        match answer.unwrap_or(Err(RequestError::Shutdown { event, trace_id })) {
+            Err(RequestError::NoReply { .. }) if reached == 0 => {
+                Err(RequestError::NoHandler { event, trace_id })
+            }
+            answer => answer,
+        }
+    }
+
+    fn late(self) -> RequestError {
+        let Self { event, trace_id, patience } = self;
+        RequestError::Timeout { event, after: patience, trace_id }
+    }
+}
+
+/// A request that has reached its handlers. It is written by hand, because many wait at once.
+struct Waiting {
+    reply: Pin<Box<Timeout<oneshot::Receiver<Answer>>>>,
+    reached: usize,
+    terms: Terms,
+}
+
+impl Waiting {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        let Self { reply, reached, terms } = self;
+        Poll::Ready(match ready!(reply.as_mut().poll(cx)) {
+            Ok(answer) => terms.settle(answer.ok(), *reached),
+            Err(_) => Err(terms.late()),
+        })
+    }
+}
+
 /// A request on its way to a reply in its envelope.
 enum Asking<E, R> {
     Begun(Request<E, R>),
-    Waits(Exchange),
+    Waits(Waiting),
+    Queues(Exchange),
     Ended,
 }
 
 impl<E: Event, R: Event> Asking<E, R> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
-        if let Self::Waits(exchange) = self {
-            return exchange.as_mut().poll(cx);
-        }
-        let budget = ready!(poll_proceed(cx));
-        let Self::Begun(request) = mem::replace(self, Self::Ended) else {
-            panic!("a request was polled after it had ended");
-        };
-        budget.made_progress();
-        match request.begin(cx) {
-            Ok(reply) => Poll::Ready(Ok(reply)),
-            Err(Unanswered::Failed(error)) => Poll::Ready(Err(error)),
-            Err(Unanswered::Waits(mut exchange)) => {
-                let answer = exchange.as_mut().poll(cx);
-                if answer.is_pending() {
-                    *self = Self::Waits(exchange);
-                }
-                answer
+        if let Self::Begun(_) = self {
+            ready!(poll_proceed(cx)).made_progress();
+            if let Self::Begun(request) = mem::replace(self, Self::Ended) {
+                *self = match request.begin(cx) {
+                    Ok(reply) => return Poll::Ready(Ok(reply)),
+                    Err(Unanswered::Failed(error)) => return Poll::Ready(Err(error)),
+                    Err(Unanswered::Waits(waiting)) => Self::Waits(waiting),
+                    Err(Unanswered::Queues(exchange)) => Self::Queues(exchange),
+                };
             }
+        }
+        match self {
+            Self::Waits(waiting) => waiting.poll(cx),
+            Self::Queues(exchange) => exchange.as_mut().poll(cx),
+            Self::Begun(_) | Self::Ended => panic!("a request was polled after it had ended"),
         }
     }
 }
