@@ -5,6 +5,12 @@ mod app_error;
 pub use app_error::AppError;
 mod signals;
 mod door;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(unix)]
+mod unix;
+mod listeners;
+mod in_flight;
 mod running;
 pub use running::Running;
 
@@ -21,6 +27,8 @@ use crate::auth::{Provider, Requirement};
 use crate::health::{HealthCheck, HealthChecks};
 use crate::http::{Info, Routes};
 use crate::settings::Settings;
+#[cfg(feature = "testing")]
+use crate::settings::TlsSettings;
 use crate::telemetry;
 use crate::ws::Ws;
 
@@ -188,6 +196,17 @@ impl App {
         running.stop().await
     }
 
+    /// Has it listen where nothing else does, over plain HTTP.
+    #[cfg(feature = "testing")]
+    pub(crate) fn alone(mut self) -> Self {
+        let server = &mut self.settings.server;
+        "127.0.0.1".clone_into(&mut server.host);
+        server.port = 0;
+        server.tls = TlsSettings::default();
+        server.unix_socket = None;
+        self
+    }
+
     /// Starts without waiting for a signal: for tests, and for programs with a lifecycle of their
     /// own. `SERVER_PORT` 0 takes a free port.
     ///
@@ -198,6 +217,11 @@ impl App {
     /// Outside an actix system.
     pub async fn start(self) -> Result<Running, AppError> {
         telemetry::init(&self.settings.log)?;
+        self.start_silent().await
+    }
+
+    /// The same, and whoever called keeps the log and the panic hook.
+    pub(crate) async fn start_silent(self) -> Result<Running, AppError> {
         let door = self.door.settle(&self.settings.auth)?;
         let routes = self.routes.under(door.provider());
         routes.check()?;

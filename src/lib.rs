@@ -18,6 +18,8 @@ pub mod http;
 pub mod ws;
 mod app;
 pub use app::{App, AppError, Running};
+#[cfg(feature = "testing")]
+pub mod testing;
 
 /// What a file with handlers and routes needs.
 pub mod prelude {

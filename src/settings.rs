@@ -5,6 +5,7 @@ mod fault;
 mod syntax;
 mod env_file;
 mod reader;
+mod tls;
 mod groups;
 mod auth;
 mod cors;
@@ -17,6 +18,7 @@ pub use fault::{SettingsError, SettingsFault, SettingsOrigin};
 pub use groups::{BusSettings, DbSettings, LogFormat, LogSettings, ServerSettings, WsSettings};
 pub use reader::Variable;
 use reader::{Layer, Reader};
+pub use tls::TlsSettings;
 
 /// Where [`Settings::load`] looks for a file, relative to the working directory.
 const ENV_FILE: &str = ".env";
@@ -146,6 +148,24 @@ impl Settings {
         let vars = vars.into_iter().map(|(name, value)| (name, value.into()));
         let given = Layer::new::<K, String>(SettingsOrigin::Given, vars);
         Self::read_from(Reader::new(vec![given]))
+    }
+
+    /// What a test begins with: the built-in defaults, but for a free port and an SQLite database
+    /// in memory.
+    ///
+    /// ```
+    /// use callboard::settings::Settings;
+    ///
+    /// let mut settings = Settings::for_tests();
+    /// settings.bus.queue_max = 1;
+    /// assert_eq!(settings.server.port, 0);
+    /// ```
+    #[cfg(feature = "testing")]
+    pub fn for_tests() -> Self {
+        let mut settings = Self::default();
+        settings.server.port = 0;
+        settings.db.dsn = "sqlite::memory:".into();
+        settings
     }
 
     /// Lists every variable, in the order of the fields.

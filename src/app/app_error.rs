@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use callboard_actors::{ScheduleError, StartError};
 
@@ -60,6 +61,25 @@ pub enum AppError {
     /// A schedule.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
+    /// A file of the certificate.
+    #[error("{variable} {}: {reason}", path.display())]
+    Tls {
+        /// The setting that names the file.
+        variable: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it; nothing of what it holds.
+        reason: String,
+    },
+    /// A certificate without its key, or the other way round.
+    #[error("TLS needs both SERVER_TLS_CERT_FILE and SERVER_TLS_KEY_FILE: set both or none")]
+    HalfTls,
+    /// A certificate in an application without TLS.
+    #[error(
+        "a certificate is set (SERVER_TLS_CERT_FILE), which needs the feature `tls` of callboard: \
+         build with it, or unset the certificate and its key"
+    )]
+    NoTls,
     /// The address to listen on.
     #[error(
         "cannot listen on {address}: {source}; set SERVER_HOST and SERVER_PORT to a free address"
@@ -69,6 +89,14 @@ pub enum AppError {
         address: String,
         /// What the operating system says.
         source: io::Error,
+    },
+    /// The Unix socket to listen on.
+    #[error("cannot listen on SERVER_UNIX_SOCKET {}: {reason}", path.display())]
+    UnixSocket {
+        /// What was to be listened on.
+        path: PathBuf,
+        /// What is in the way, and what to do about it.
+        reason: String,
     },
     /// The operating system refused something else.
     #[error("{what}: {source}")]

@@ -3,17 +3,22 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
+use actix_web::dev::{ServerHandle, Service};
 use actix_web::{App as WebApp, HttpServer};
 use callboard_actors::{Bus, Runtime, StopReport};
 use serde_json::Value;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Configure;
 use super::app_error::AppError;
+use super::in_flight::InFlight;
+use super::listeners::{Kept, Listeners};
+#[cfg(feature = "tls")]
+use super::tls::Tls;
 use crate::auth::Access;
 use crate::health::HealthChecks;
 use crate::http::{self, Operations, Routes, SocketCounts, Traffic};
@@ -24,10 +29,18 @@ use crate::ws::{self, Ws, WsStats};
 pub struct Running {
     runtime: Runtime,
     addresses: Vec<SocketAddr>,
-    health: HealthChecks,
-    stop_delay: Duration,
+    kept: Kept,
+    at_stop: AtStop,
     server: ServerHandle,
     task: JoinHandle<std::io::Result<()>>,
+}
+
+/// What a stop tells, and what it waits for.
+struct AtStop {
+    health: HealthChecks,
+    stop_delay: Duration,
+    in_flight: InFlight,
+    drain_timeout: Duration,
 }
 
 /// Everything through which clients come in.
@@ -73,6 +86,8 @@ impl Running {
         let sessions = edges.ws.iter().map(|(path, ws)| ws.install(path, &bus, &settings.ws));
         let (sessions, services) = (sessions.collect::<Vec<_>>(), edges.services.clone());
         let (joining, cors) = (runtime.clone(), settings.cors.clone());
+        let in_flight = InFlight::default();
+        let beginning = in_flight.clone();
         let app = move || {
             // A worker answers what its clients ask for itself, where it may.
             joining.join_thread();
@@ -83,24 +98,51 @@ impl Running {
             let app = sessions.iter().fold(app, |app, session| app.configure(session.clone()));
             let app = app.configure(|config| services.iter().for_each(|s| s.configure(config)));
             let app = app.configure(routes.clone()).configure(openapi.clone());
-            app.default_service(http::unknown_path(bus.clone(), &traffic))
+            let app = app.default_service(http::unknown_path(bus.clone(), &traffic));
+            let beginning = beginning.clone();
+            app.wrap_fn(move |request, next| beginning.answered(next.call(request)))
         };
-        let address = format!("{}:{}", server.host, server.port);
-        let drain = settings.bus.drain_timeout + LAST_WORDS;
-        let listening = HttpServer::new(app)
+        let drain_timeout = settings.bus.drain_timeout;
+        let unserved = |source| AppError::System { what: "cannot serve a socket", source };
+        let mut listening = HttpServer::new(app)
             .workers(server.workers)
+            .max_connections(server.connections_max.div_ceil(server.workers))
+            .keep_alive(server.keep_alive)
+            .tcp_nodelay(true)
             .on_connect(ws::on_connect(&settings.ws))
-            .shutdown_timeout(drain.as_secs())
-            .disable_signals()
-            .bind((server.host.as_str(), server.port))
-            .map_err(|source| AppError::Listen { address, source })?;
-        let addresses = listening.addrs();
-        announce(&runtime, &edges, &addresses).await;
+            // `stop` is done earlier.
+            .shutdown_timeout((drain_timeout * 2 + LAST_WORDS).as_secs() + 1)
+            .disable_signals();
+        let kept = match Listeners::open(settings)? {
+            Listeners::Tcp(sockets) => {
+                let mut sockets = sockets.into_iter();
+                listening = sockets.try_fold(listening, HttpServer::listen).map_err(unserved)?;
+                Kept::Nothing
+            }
+            #[cfg(feature = "tls")]
+            Listeners::Tls(sockets, tls) => {
+                let Tls { config, watch } = *tls;
+                listening = listening.tls_handshake_timeout(server.tls.handshake_timeout);
+                let serve = |to: HttpServer<_, _, _, _>, socket| {
+                    to.listen_rustls_0_23(socket, config.clone())
+                };
+                listening = sockets.into_iter().try_fold(listening, serve).map_err(unserved)?;
+                Kept::Tls { _watch: watch }
+            }
+            #[cfg(unix)]
+            Listeners::Unix(socket, file) => {
+                listening = listening.listen_uds(socket).map_err(unserved)?;
+                Kept::Unix(file)
+            }
+        };
+        let addresses = if kept.path().is_some() { Vec::new() } else { listening.addrs() };
+        announce(&runtime, &edges, &kept, &addresses).await;
         let serving = listening.run();
         let server = serving.handle();
         let task = actix_rt::spawn(serving);
         let (health, stop_delay) = (edges.health, edges.settings.server.stop_delay);
-        Ok(Self { runtime, addresses, health, stop_delay, server, task })
+        let at_stop = AtStop { health, stop_delay, in_flight, drain_timeout };
+        Ok(Self { runtime, addresses, kept, at_stop, server, task })
     }
 
     /// The runtime.
@@ -113,27 +155,61 @@ impl Running {
         self.runtime.bus()
     }
 
-    /// Where it listens.
+    /// Where it listens; nothing with a Unix socket.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Says that it is not ready any more, and after `SERVER_STOP_DELAY` stops accepting connections
-    /// and events, lets what runs finish within the drain timeout, and stops everything.
+    /// The path of the Unix socket on which it listens, if the settings name one.
+    pub fn unix_socket(&self) -> Option<&Path> {
+        self.kept.path()
+    }
+
+    /// Stops in these steps, so that each accepted request gets its answer:
+    ///
+    /// 1. It says that it is not ready any more, and waits for `SERVER_STOP_DELAY`.
+    /// 2. It accepts no more connections, closes those that are idle, and lets the requests on the
+    ///    others be answered within the drain timeout.
+    /// 3. It accepts no more events, lets what runs finish within the drain timeout, and closes
+    ///    the sessions.
+    ///
+    /// HTTP/2 has connections that are idle and stay open: they end with the drain timeout.
     ///
     /// # Errors
     /// [`AppError::Unfinished`] names what was left.
     pub async fn stop(self) -> Result<(), AppError> {
-        self.health.drain();
-        if !self.stop_delay.is_zero() {
-            tracing::info!("not ready any more; stopping in {:?}", self.stop_delay);
-            sleep(self.stop_delay).await;
+        let AtStop { health, stop_delay, in_flight, drain_timeout } = self.at_stop;
+        health.drain();
+        if !stop_delay.is_zero() {
+            tracing::info!("not ready any more; stopping in {stop_delay:?}");
+            sleep(stop_delay).await;
         }
-        let (report, ()) = tokio::join!(self.runtime.stop(), self.server.stop(true));
-        // The server has been told to stop, so what it says is only an echo of that.
+        // The file of a socket goes while it is still this process that listens.
+        drop(self.kept);
+        let begin = Instant::now();
+        let closed = self.server.stop(true);
+        in_flight.none(drain_timeout).await;
+        let report = self.runtime.stop().await;
+        let at_least = Instant::now() + LAST_WORDS;
+        let deadline = at_least.max(begin + drain_timeout + LAST_WORDS);
+        if timeout_at(deadline, closed).await.is_err() {
+            tracing::debug!("connections are closed that clients keep open");
+        }
+        // Ends what is left of the server; what it says is only an echo of that.
+        self.task.abort();
         let _ = self.task.await;
         tracing::info!("stopped");
         unfinished(&report)
+    }
+
+    /// Stops everything soon, without waiting for what runs.
+    #[cfg(feature = "testing")]
+    pub(crate) fn abandon(self) {
+        drop(self.server.stop(false));
+        // At the end of the actix system everything ends anyway.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            actix_rt::spawn(async move { self.runtime.stop().await });
+        }
     }
 }
 
@@ -154,7 +230,7 @@ fn unfinished(report: &StopReport) -> Result<(), AppError> {
 }
 
 /// Says what runs, so that a look at the first lines of the log answers most questions.
-async fn announce(runtime: &Runtime, edges: &Edges, addresses: &[SocketAddr]) {
+async fn announce(runtime: &Runtime, edges: &Edges, kept: &Kept, addresses: &[SocketAddr]) {
     let graph = runtime.graph().await.to_json();
     for handler in graph["handlers"].as_array().into_iter().flatten() {
         let names = |key: &str| {
@@ -174,8 +250,8 @@ async fn announce(runtime: &Runtime, edges: &Edges, addresses: &[SocketAddr]) {
     tracing::info!(
         "routes GET /health, /health/live, /health/ready, /metrics, /events, /openapi.json"
     );
-    for address in addresses {
-        tracing::info!("listening on http://{address}");
+    for place in kept.places(addresses) {
+        tracing::info!("listening on {place}");
     }
     let is_reachable = addresses.iter().any(|address| !address.ip().is_loopback());
     if is_reachable && edges.operations.provider.is_none() {

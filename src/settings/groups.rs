@@ -3,12 +3,16 @@
 //! A variable is one call in a group's `read`: its name, default, syntax and meaning stand there
 //! and nowhere else, and the compiler sees to it that each field has one.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
 use super::reader::Reader;
-use super::syntax::{count, dsn, flag, host, origins, seconds, seconds_or_none, text, whole, word};
+use super::syntax::{
+    count, dsn, flag, host, mode, optional, origins, seconds, seconds_or_none, text, whole, word,
+};
+use super::tls::TlsSettings;
 
 /// How the HTTP server listens and what it accepts.
 #[derive(Debug, Clone)]
@@ -18,10 +22,27 @@ pub struct ServerSettings {
     pub host: String,
     /// `SERVER_PORT`: the TCP port to listen on, 0 for any that is free; 8000.
     pub port: u16,
+    /// `SERVER_UNIX_SOCKET`: the path of a Unix socket to listen on, in place of host and port and
+    /// without TLS; none. A file that a dead process has left there is replaced; the file is removed
+    /// at a stop.
+    pub unix_socket: Option<PathBuf>,
+    /// `SERVER_UNIX_MODE`: who may connect to the Unix socket, in octal as for `chmod`; 660, which is
+    /// its owner and its group.
+    pub unix_mode: u32,
+    /// Whether clients come over TLS; they do not.
+    pub tls: TlsSettings,
     /// `SERVER_DEBUG`: whether error responses show details to developers; false.
     pub debug: bool,
     /// `SERVER_WORKERS`: the threads that serve requests, 1 to 512; 1.
     pub workers: usize,
+    /// `SERVER_CONNECTIONS_MAX`: the connections open at once, a like share of them for each worker;
+    /// more wait until one is closed. The system's limit of open files (`ulimit -n`) has to be
+    /// higher; 25000.
+    pub connections_max: usize,
+    /// `SERVER_KEEP_ALIVE`: how long a connection is kept open between two requests, in seconds, 0
+    /// for not at all, up to a year; 75, which is longer than load balancers usually keep theirs, so
+    /// that they never send a request into a connection that is just being closed.
+    pub keep_alive: Duration,
     /// `SERVER_BODY_MAX`: the largest request body, in bytes; 1 MiB.
     pub body_max: usize,
     /// `SERVER_REQUEST_TIMEOUT`: the time a request may take, in seconds, up to a year; 30.
@@ -112,14 +133,20 @@ pub enum LogFormat {
 
 impl ServerSettings {
     pub(super) fn read(reader: &mut Reader) -> Self {
+        let host = reader.get("SERVER_HOST", "127.0.0.1", host(), "address to listen on");
+        let port = reader.get(
+            "SERVER_PORT",
+            "8000",
+            whole(0..=u16::MAX),
+            "TCP port to listen on, 0 for any free one",
+        );
+        let (unix_socket, unix_mode, tls) = transport(reader);
         Self {
-            host: reader.get("SERVER_HOST", "127.0.0.1", host(), "address to listen on"),
-            port: reader.get(
-                "SERVER_PORT",
-                "8000",
-                whole(0..=u16::MAX),
-                "TCP port to listen on, 0 for any free one",
-            ),
+            host,
+            port,
+            unix_socket,
+            unix_mode,
+            tls,
             debug: reader.get(
                 "SERVER_DEBUG",
                 "false",
@@ -131,6 +158,18 @@ impl ServerSettings {
                 "1",
                 whole(1..=512),
                 "threads that serve requests",
+            ),
+            connections_max: reader.get(
+                "SERVER_CONNECTIONS_MAX",
+                "25000",
+                count(),
+                "connections open at once",
+            ),
+            keep_alive: reader.get(
+                "SERVER_KEEP_ALIVE",
+                "75.0",
+                seconds_or_none(),
+                "time a connection is kept open between two requests, in seconds",
             ),
             body_max: reader.get(
                 "SERVER_BODY_MAX",
@@ -152,6 +191,22 @@ impl ServerSettings {
             ),
         }
     }
+}
+
+/// What else than TCP in the clear may be spoken.
+fn transport(reader: &mut Reader) -> (Option<PathBuf>, u32, TlsSettings) {
+    let unix = reader.read(
+        "SERVER_UNIX_SOCKET",
+        "",
+        optional(text("the path of a socket")),
+        "Unix socket to listen on, in place of host and port",
+    );
+    let mode = reader.get("SERVER_UNIX_MODE", "660", mode(), "mode of the Unix socket");
+    let tls = TlsSettings::read(reader);
+    if unix.value.is_some() && tls.cert_file.is_some() {
+        reader.misplaced(&unix, "so is SERVER_TLS_CERT_FILE: a Unix socket has no TLS, unset one");
+    }
+    (unix.value.map(PathBuf::from), mode, tls)
 }
 
 impl DbSettings {

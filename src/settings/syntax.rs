@@ -93,6 +93,15 @@ pub(super) fn seconds_or_none() -> Syntax<Duration> {
     })
 }
 
+/// The permissions of a file, in octal.
+pub(super) fn mode() -> Syntax<u32> {
+    Syntax::new("a mode in octal from 0 to 777, such as 660", |text| {
+        let is_octal = text.len() <= 4 && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+        let mode = is_octal.then(|| u32::from_str_radix(text, 8).ok()).flatten();
+        mode.filter(|mode| *mode <= 0o777)
+    })
+}
+
 pub(super) fn host() -> Syntax<String> {
     Syntax::new("a host name or an IP address, without a port", |text| {
         // A colon is right only inside an IPv6 address: elsewhere it parts a scheme or a port.

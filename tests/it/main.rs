@@ -9,14 +9,24 @@ mod auth;
 #[cfg(feature = "client")]
 mod client;
 mod db;
+mod draining;
 mod examples;
 mod health;
 mod http;
+#[cfg(target_os = "linux")]
+mod listening;
 mod openapi;
 #[cfg(feature = "auth")]
 mod secure;
 mod settings;
 mod shop;
 mod shop_domains;
+#[cfg(feature = "testing")]
 mod supervision;
+#[cfg(all(feature = "auth", feature = "testing"))]
+mod testing;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(unix)]
+mod unix_socket;
 mod ws;

@@ -18,6 +18,8 @@ pub(crate) struct Program {
     log: Receiver<String>,
     /// What it said before it listened.
     pub(crate) early: Vec<String>,
+    /// Where it says that it listens.
+    place: String,
     port: u16,
 }
 
@@ -38,8 +40,16 @@ pub(crate) fn command(example: &str, folder: &Path, vars: &[(&str, &str)]) -> Co
 }
 
 impl Program {
-    /// Starts the example and waits until it listens.
+    /// Starts the example and waits until it listens on its port.
     pub(crate) fn start(example: &str, folder: &Path, vars: &[(&str, &str)]) -> Self {
+        let mut program = Self::start_anywhere(example, folder, vars);
+        let port = program.place.rsplit(':').next().and_then(|port| port.trim().parse().ok());
+        program.port = port.unwrap_or_else(|| panic!("no port in {:?}", program.place));
+        program
+    }
+
+    /// Starts the example and waits until it listens wherever the variables say.
+    pub(crate) fn start_anywhere(example: &str, folder: &Path, vars: &[(&str, &str)]) -> Self {
         let mut command = command(example, folder, vars);
         command.env("SERVER_PORT", "0").stderr(Stdio::piped()).stdout(Stdio::null());
         let mut child = command.spawn().expect("the example starts");
@@ -51,11 +61,8 @@ impl Program {
                 let _ = sender.send(line);
             }
         });
-        let mut program = Self { child, log, early: Vec::new(), port: 0 };
-        let (line, early) = program.read_to("listening on http://");
-        program.early = early;
-        let port = line.rsplit(':').next().and_then(|port| port.trim().parse().ok());
-        program.port = port.unwrap_or_else(|| panic!("no port in {line:?}"));
+        let mut program = Self { child, log, early: Vec::new(), place: String::new(), port: 0 };
+        (program.place, program.early) = program.read_to("listening on ");
         program
     }
 
@@ -74,6 +81,10 @@ impl Program {
                 Err(error) => panic!("{text:?} was not logged ({error}): {seen:#?}"),
             }
         }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -115,8 +126,18 @@ impl Program {
     }
 
     /// SIGTERM, and the exit status.
-    pub(crate) fn terminate(mut self) -> ExitStatus {
+    pub(crate) fn terminate(self) -> ExitStatus {
+        self.ask_to_stop();
+        self.ended()
+    }
+
+    /// SIGTERM.
+    pub(crate) fn ask_to_stop(&self) {
         self.signal(Signal::TERM);
+    }
+
+    /// Waits for its end; the exit status.
+    pub(crate) fn ended(mut self) -> ExitStatus {
         self.child.wait().expect("it ends")
     }
 

@@ -4,6 +4,7 @@ use std::any::type_name;
 use std::ffi::OsStr;
 #[cfg(unix)]
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 use std::{env, fs};
@@ -87,6 +88,12 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(server.body_max, 1024 * 1024);
     assert_eq!(server.request_timeout, Duration::from_secs(30));
     assert_eq!(server.stop_delay, Duration::ZERO);
+    assert_eq!(server.connections_max, 25_000);
+    assert_eq!(server.keep_alive, Duration::from_secs(75));
+    assert_eq!((server.unix_socket, server.unix_mode), (None, 0o660));
+    assert!(server.tls.cert_file.is_none() && server.tls.key_file.is_none());
+    assert_eq!(server.tls.check_interval, Duration::from_secs(10));
+    assert_eq!(server.tls.handshake_timeout, Duration::from_secs(5));
     assert_eq!(db.dsn.expose_secret(), "sqlite://callboard.db");
     assert_eq!((db.pool_min, db.pool_max), (2, 10));
     assert_eq!(bus.handler_timeout, Duration::from_secs(30));
@@ -150,7 +157,7 @@ fn each_variable_of_authentication_reaches_its_own_field() {
     ] {
         let vars = [("AUTH_PUBLIC_KEY_FILE", "key.pem"), ("AUTH_ALGORITHM", name)];
         let auth = Settings::from_vars(vars).unwrap().auth;
-        assert_eq!(auth.public_key_file.unwrap(), std::path::Path::new("key.pem"));
+        assert_eq!(auth.public_key_file.unwrap(), Path::new("key.pem"));
         assert_eq!(auth.algorithm, Some(algorithm));
     }
 }
@@ -221,15 +228,66 @@ fn authentication_has_one_key_that_fits() {
 }
 
 #[test]
+fn a_certificate_comes_with_its_key() {
+    let (cert, key) = (("SERVER_TLS_CERT_FILE", "a.pem"), ("SERVER_TLS_KEY_FILE", "b.pem"));
+    assert_eq!(
+        refusal([cert]),
+        ["SERVER_TLS_CERT_FILE is set (given), but SERVER_TLS_KEY_FILE is not: \
+          set it to the file of the certificate's key"]
+    );
+    assert_eq!(
+        refusal([key]),
+        ["SERVER_TLS_KEY_FILE is set (given), but SERVER_TLS_CERT_FILE is not: \
+          set it to the file of the key's certificate"]
+    );
+    // A faulty one makes no second fault.
+    assert_eq!(refusal([cert, ("SERVER_TLS_KEY_FILE", " ")]).len(), 1);
+}
+
+#[test]
+fn a_unix_socket_has_a_path_and_a_mode_and_no_certificate() {
+    for (text, mode) in [("600", 0o600), ("0777", 0o777), ("0", 0)] {
+        let vars = [("SERVER_UNIX_SOCKET", "run/shop.sock"), ("SERVER_UNIX_MODE", text)];
+        let server = Settings::from_vars(vars).unwrap().server;
+        assert_eq!(server.unix_socket.unwrap(), Path::new("run/shop.sock"));
+        assert_eq!(server.unix_mode, mode);
+    }
+    for text in ["888", "rw-", "1777", "+7", "0o660", "00660"] {
+        assert_eq!(
+            refusal([("SERVER_UNIX_MODE", text)]),
+            [format!(
+                "SERVER_UNIX_MODE is \"{text}\" (given), \
+                 expected a mode in octal from 0 to 777, such as 660"
+            )]
+        );
+    }
+    assert_eq!(
+        refusal([
+            ("SERVER_UNIX_SOCKET", "shop.sock"),
+            ("SERVER_TLS_CERT_FILE", "a.pem"),
+            ("SERVER_TLS_KEY_FILE", "b.pem"),
+        ]),
+        ["SERVER_UNIX_SOCKET is set (given), but so is SERVER_TLS_CERT_FILE: \
+          a Unix socket has no TLS, unset one"]
+    );
+}
+
+#[test]
 fn each_variable_reaches_its_own_field() {
     let Settings { server, db, bus, ws, log, .. } = Settings::from_vars([
         ("SERVER_HOST", "::1"),
         ("SERVER_PORT", "0"),
         ("SERVER_DEBUG", "true"),
         ("SERVER_WORKERS", "512"),
+        ("SERVER_CONNECTIONS_MAX", "100"),
+        ("SERVER_KEEP_ALIVE", "0"),
         ("SERVER_BODY_MAX", "101"),
         ("SERVER_REQUEST_TIMEOUT", "0.25"),
         ("SERVER_STOP_DELAY", "1.25"),
+        ("SERVER_TLS_CERT_FILE", "cert.pem"),
+        ("SERVER_TLS_KEY_FILE", "key.pem"),
+        ("SERVER_TLS_CHECK_INTERVAL", "0.5"),
+        ("SERVER_TLS_HANDSHAKE_TIMEOUT", "0.75"),
         ("DB_DSN", "postgres://shop@db/shop"),
         ("DB_POOL_MIN", "3"),
         ("DB_POOL_MAX", "4"),
@@ -255,9 +313,15 @@ fn each_variable_reaches_its_own_field() {
     assert_eq!(server.port, 0);
     assert!(server.debug);
     assert_eq!(server.workers, 512);
+    assert_eq!(server.connections_max, 100);
+    assert_eq!(server.keep_alive, Duration::ZERO);
     assert_eq!(server.body_max, 101);
     assert_eq!(server.request_timeout, Duration::from_millis(250));
     assert_eq!(server.stop_delay, Duration::from_millis(1250));
+    assert_eq!(server.tls.cert_file.unwrap(), Path::new("cert.pem"));
+    assert_eq!(server.tls.key_file.unwrap(), Path::new("key.pem"));
+    assert_eq!(server.tls.check_interval, Duration::from_millis(500));
+    assert_eq!(server.tls.handshake_timeout, Duration::from_millis(750));
     assert_eq!(db.dsn.expose_secret(), "postgres://shop@db/shop");
     assert_eq!((db.pool_min, db.pool_max), (3, 4));
     assert_eq!(bus.handler_timeout, Duration::from_millis(1500));
@@ -281,10 +345,10 @@ fn each_variable_reaches_its_own_field() {
 #[test]
 fn the_list_of_variables_tells_the_truth() {
     let mut names = variable_names();
-    assert_eq!(names.len(), 39);
+    assert_eq!(names.len(), 47);
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 39, "a name is listed twice");
+    assert_eq!(names.len(), 47, "a name is listed twice");
     for variable in Settings::variables() {
         assert!(!variable.meaning.is_empty(), "{variable:?}");
         assert!(!variable.expects.is_empty(), "{variable:?}");
@@ -331,7 +395,7 @@ fn sizes_start_at_one() {
         }
         checked += 1;
     }
-    assert_eq!(checked, 13);
+    assert_eq!(checked, 14);
 }
 
 #[test]
