@@ -26,10 +26,10 @@ use serde_json::Value;
 use crate::auth::{Provider, Requirement};
 use crate::health::{HealthCheck, HealthChecks};
 use crate::http::{Info, Routes};
+use crate::otlp::Otlp;
 use crate::settings::Settings;
 #[cfg(feature = "testing")]
 use crate::settings::TlsSettings;
-use crate::telemetry;
 use crate::ws::Ws;
 
 /// An application about to run: a [`Runtime`] and the edges through which clients reach it.
@@ -216,12 +216,17 @@ impl App {
     /// # Panics
     /// Outside an actix system.
     pub async fn start(self) -> Result<Running, AppError> {
-        telemetry::init(&self.settings.log)?;
-        self.start_silent().await
+        let otlp = Otlp::start(&self.settings)?;
+        self.start_with(otlp).await
     }
 
     /// The same, and whoever called keeps the log and the panic hook.
+    #[cfg(feature = "testing")]
     pub(crate) async fn start_silent(self) -> Result<Running, AppError> {
+        self.start_with(Otlp::default()).await
+    }
+
+    async fn start_with(self, otlp: Otlp) -> Result<Running, AppError> {
         let door = self.door.settle(&self.settings.auth)?;
         let routes = self.routes.under(door.provider());
         routes.check()?;
@@ -235,12 +240,15 @@ impl App {
         let runtime = builder.start().await?;
         let edges = running::Edges {
             openapi: routes.openapi(&self.info),
+            #[cfg(feature = "swagger-ui")]
+            servers: self.info.servers,
             settings: self.settings,
             routes,
             ws,
             health: self.health,
             services: self.services,
             operations: door.operations,
+            otlp,
         };
         let running = match Running::serve(runtime.clone(), edges).await {
             Ok(running) => running,

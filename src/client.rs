@@ -19,6 +19,7 @@ pub use response::ClientResponse;
 mod circuits;
 mod pause;
 mod worker;
+mod calling;
 mod request;
 pub use request::ClientRequest;
 

@@ -10,11 +10,13 @@ mod percent;
 mod problem;
 pub use problem::{FieldError, Problem};
 mod lineage;
+pub(crate) use lineage::continued;
 mod browser;
 pub(crate) use browser::{cross_origin, safe_headers};
 mod validity;
 mod fields;
 mod call;
+mod serving;
 mod patience;
 mod bind;
 mod path;
@@ -34,6 +36,10 @@ mod rest;
 pub use rest::Rest;
 mod openapi;
 pub use openapi::{Info, openapi_json};
+#[cfg(feature = "swagger-ui")]
+mod docs;
+#[cfg(feature = "swagger-ui")]
+pub use docs::docs;
 mod routes;
 pub use routes::Routes;
 mod accept;

@@ -12,6 +12,7 @@ pub mod telemetry;
 pub mod auth;
 #[cfg(feature = "client")]
 pub mod client;
+mod otlp;
 pub mod db;
 pub mod health;
 pub mod http;

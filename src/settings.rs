@@ -9,6 +9,7 @@ mod tls;
 mod groups;
 mod auth;
 mod cors;
+mod otel;
 
 use std::{env, iter};
 
@@ -16,6 +17,7 @@ pub use auth::{AuthSettings, JwtAlgorithm};
 pub use cors::CorsSettings;
 pub use fault::{SettingsError, SettingsFault, SettingsOrigin};
 pub use groups::{BusSettings, DbSettings, LogFormat, LogSettings, ServerSettings, WsSettings};
+pub use otel::OtelSettings;
 pub use reader::Variable;
 use reader::{Layer, Reader};
 pub use tls::TlsSettings;
@@ -36,6 +38,7 @@ const ENV_FILE: &str = ".env";
 /// | blank, in a wrong form, out of its limits, or not UTF-8 | a fault |
 /// | unknown, starting with `SERVER_`, `CORS_`, `AUTH_`, `DB_`, `BUS_`, `WS_` or `LOG_` | a fault |
 /// | unknown, any other name | ignored |
+/// | `OTEL_…`, whatever it holds | never a fault; see [`OtelSettings`] |
 ///
 /// Truth values are `1`, `true`, `yes`, `on` and `0`, `false`, `no`, `off` in any case; times are
 /// seconds, with decimals where wanted; sizes and numbers are whole, from 1 to 4294967295 unless
@@ -57,6 +60,8 @@ pub struct Settings {
     pub ws: WsSettings,
     /// What the application writes about itself.
     pub log: LogSettings,
+    /// Where spans are sent.
+    pub otel: OtelSettings,
 }
 
 impl Settings {
@@ -190,6 +195,7 @@ impl Settings {
             bus: BusSettings::read(reader),
             ws: WsSettings::read(reader),
             log: LogSettings::read(reader),
+            otel: OtelSettings::read(reader),
         }
     }
 }

@@ -1,18 +1,30 @@
 //! What the application writes about itself: settings enter, a `tracing` subscriber is installed.
 
-use std::fmt;
 use std::io::IsTerminal;
 use std::panic::{self, PanicHookInfo};
 
+#[cfg(feature = "otel")]
+use callboard_actors::SPAN_TARGET;
+use callboard_actors::TraceId;
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt::FormatFields;
-use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+#[cfg(feature = "otel")]
+use tracing_subscriber::{Layer, Registry, filter::FilterExt, filter::filter_fn};
+
+mod fields;
+use fields::{JsonFields, TextFields};
+#[cfg(feature = "otel")]
+mod sampler;
+#[cfg(feature = "otel")]
+pub(crate) use sampler::Sampler;
+#[cfg(feature = "otel")]
+mod recorder;
+#[cfg(feature = "otel")]
+pub(crate) use recorder::{Recorder, pair, text};
 
 use crate::settings::{LogFormat, LogSettings};
 
@@ -40,57 +52,100 @@ pub enum TelemetryError {
 /// # Errors
 /// When the level is not a filter directive.
 pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(&settings.level).map_err(|error| TelemetryError::BadLevel {
-        level: settings.level.clone(),
-        reason: error.to_string(),
-    })?;
+    let filter = filter(settings)?;
     let is_terminal = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
         .with_ansi(is_terminal)
         .with_writer(std::io::stderr);
     let installed = match settings.format {
-        LogFormat::Text if is_terminal => install(lines.finish(), &settings.level, filter),
-        LogFormat::Text => {
-            let lines = lines.fmt_fields(AtOnce(DefaultFields::new()));
-            install(lines.finish(), &settings.level, filter)
-        }
+        LogFormat::Text => install(lines.fmt_fields(TextFields).finish(), settings, filter),
         LogFormat::Json => {
-            install(lines.json().flatten_event(true).finish(), &settings.level, filter)
+            let lines = lines.json().flatten_event(true).fmt_fields(JsonFields);
+            install(lines.finish(), settings, filter)
         }
     };
+    conclude(&installed);
+    Ok(())
+}
+
+/// The same, with a recorder of spans beside it, whatever the level of the lines. Says whether they
+/// were installed.
+///
+/// # Errors
+/// When the level is not a filter directive.
+#[cfg(feature = "otel")]
+pub(crate) fn init_with(
+    settings: &LogSettings,
+    recorder: Recorder,
+) -> Result<bool, TelemetryError> {
+    let filter = filter(settings)?;
+    let is_terminal = std::io::stderr().is_terminal();
+    let lines =
+        tracing_subscriber::fmt::layer().with_ansi(is_terminal).with_writer(std::io::stderr);
+    let lines = match settings.format {
+        LogFormat::Text => lines.fmt_fields(TextFields).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).fmt_fields(JsonFields).boxed(),
+    };
+    let lines = match targets(settings) {
+        Some(targets) => lines.with_filter(targets.or(filter_fn(is_handling))).boxed(),
+        None => lines.with_filter(filter.or(filter_fn(is_handling))).boxed(),
+    };
+    let recorder = recorder.with_filter(filter_fn(Recorder::wants));
+    let installed = Registry::default().with(lines).with(recorder).try_init();
+    conclude(&installed);
+    Ok(installed.is_ok())
+}
+
+/// Whether it is the span of a handler, which its log lines show, recorded or not.
+#[cfg(feature = "otel")]
+fn is_handling(metadata: &tracing::Metadata<'_>) -> bool {
+    metadata.target() == SPAN_TARGET && metadata.name() == "handle"
+}
+
+/// Whether a trace is recorded, where somebody records; `parent` is what the caller decided.
+pub(crate) fn is_sampled(parent: Option<bool>, trace_id: TraceId) -> Option<bool> {
+    #[cfg(feature = "otel")]
+    return tracing::dispatcher::get_default(|subscriber| {
+        let recorder: Option<&Recorder> = subscriber.downcast_ref();
+        recorder.map(|recorder| recorder.takes(parent, trace_id))
+    });
+    #[cfg(not(feature = "otel"))]
+    {
+        let _ = (parent, trace_id);
+        None
+    }
+}
+
+fn filter(settings: &LogSettings) -> Result<EnvFilter, TelemetryError> {
+    EnvFilter::try_new(&settings.level).map_err(|error| TelemetryError::BadLevel {
+        level: settings.level.clone(),
+        reason: error.to_string(),
+    })
+}
+
+/// The filter of a level that names no span, which needs no look at each span, of which every
+/// delivery has one.
+fn targets(settings: &LogSettings) -> Option<Targets> {
+    settings.level.parse().ok().filter(|_| !settings.level.contains('['))
+}
+
+/// Installs the lines that the level lets through.
+fn install<S>(lines: S, settings: &LogSettings, filter: EnvFilter) -> Result<(), TryInitError>
+where
+    S: Subscriber + for<'s> LookupSpan<'s> + Send + Sync,
+{
+    match targets(settings) {
+        Some(targets) => lines.with(targets).try_init(),
+        None => lines.with(filter).try_init(),
+    }
+}
+
+fn conclude(installed: &Result<(), TryInitError>) {
     if installed.is_ok() {
         panic::set_hook(Box::new(log_panic));
     } else {
         tracing::debug!("the program has a tracing subscriber of its own");
-    }
-    Ok(())
-}
-
-/// Installs the lines that the level lets through. A level that names no span needs no look at each
-/// span, of which every delivery has one.
-fn install<S>(lines: S, level: &str, filter: EnvFilter) -> Result<(), TryInitError>
-where
-    S: Subscriber + for<'s> LookupSpan<'s> + Send + Sync,
-{
-    match level.parse::<Targets>() {
-        Ok(targets) if !level.contains('[') => lines.with(targets).try_init(),
-        _ => lines.with(filter).try_init(),
-    }
-}
-
-/// Writes the fields of a span or of an event as the other one does, without colours, but in one
-/// piece: the text of a span, of which each delivery has one, would otherwise grow five times.
-struct AtOnce(DefaultFields);
-
-/// What the fields of most spans need, in bytes.
-const FIELDS_USUAL: usize = 160;
-
-impl<'w> FormatFields<'w> for AtOnce {
-    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> fmt::Result {
-        let mut text = String::with_capacity(FIELDS_USUAL);
-        self.0.format_fields(Writer::new(&mut text), fields)?;
-        writer.write_str(&text)
     }
 }
 

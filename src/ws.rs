@@ -13,6 +13,7 @@ mod hub;
 mod permits;
 mod permit;
 pub use permit::Permit;
+mod visitor;
 mod session;
 mod turnstile;
 mod assembly;

@@ -19,6 +19,7 @@ use crate::request::Request;
 use crate::router::Router;
 use crate::scheduler::{Schedule, ScheduleInfo, Scheduler, Schedules, Scheduling};
 use crate::seat::{Seat, Stuck};
+use crate::span::SpanId;
 use crate::start_error::StartError;
 use crate::subscriber::Subscriber;
 
@@ -115,6 +116,11 @@ impl Bus {
     /// A new trace id, for an edge that names a chain before it begins.
     pub fn new_trace_id(&self) -> TraceId {
         self.router().clock.trace_id()
+    }
+
+    /// A new span id, for an edge that records what it does.
+    pub fn new_span_id(&self) -> SpanId {
+        self.router().clock.span_id()
     }
 
     /// Adds a handler to a domain while the runtime runs.

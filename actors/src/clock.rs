@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::event::{EventId, TraceId};
+use crate::span::SpanId;
 
 /// From 1970 to the year 10 000, with which RFC 3339 ends, in seconds.
 const CALENDAR_MAX: u64 = 253_402_300_800;
@@ -138,6 +139,14 @@ impl Clock {
     /// A W3C trace id: 16 random bytes, never all zero.
     pub(crate) fn trace_id(&self) -> TraceId {
         TraceId(Uuid::from_u128(self.random.draw().max(1)))
+    }
+
+    /// A W3C parent id: 8 random bytes, never all zero.
+    pub(crate) fn span_id(&self) -> SpanId {
+        SpanId::from_bits(match &self.random {
+            Random::PerThread => fastrand::u64(..),
+            Random::Seeded(random) => random.lock().u64(..),
+        })
     }
 
     /// A random number, at least 0 and below 1.

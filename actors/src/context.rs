@@ -16,6 +16,10 @@ use crate::observed::Observer;
 use crate::publish::{Address, Parent, Publish, Publisher};
 use crate::request::Request;
 use crate::router::{Limits, Router};
+use crate::span::{SpanId, TraceParent};
+
+mod span;
+pub(crate) use span::{Ended, Within, recorded_span, span};
 
 /// The context of one delivery.
 ///
@@ -48,6 +52,8 @@ pub(crate) struct Scope {
     /// Its domain is `None` in a test of one handler.
     publisher: Arc<Publisher>,
     attempt: u32,
+    /// Of this attempt at handling the event.
+    span_id: SpanId,
     /// `None` once the handler has returned.
     outbox: Mutex<Option<Outbox>>,
 }
@@ -58,7 +64,8 @@ pub(crate) type Outbox = SmallVec<[Envelope; 1]>;
 impl Scope {
     pub(crate) fn new(publisher: &Arc<Publisher>, attempt: u32) -> Self {
         let outbox = Mutex::new(Some(Outbox::new()));
-        Self { publisher: Arc::clone(publisher), attempt, outbox }
+        let span_id = publisher.router.clock.span_id();
+        Self { publisher: Arc::clone(publisher), attempt, span_id, outbox }
     }
 
     /// Takes what the handler put out; nothing can follow.
@@ -115,6 +122,7 @@ impl EventContext {
             id,
             metadata,
             causation_id: None,
+            span_id: None,
             source,
             timestamp,
             hops: 0,
@@ -139,6 +147,30 @@ impl EventContext {
     /// The trace id of the chain.
     pub fn trace_id(&self) -> TraceId {
         self.envelope.trace_id()
+    }
+
+    /// The span of this attempt at handling the event: the parent of what it publishes, and of its
+    /// calls to other services.
+    pub fn span_id(&self) -> SpanId {
+        self.scope.span_id
+    }
+
+    /// What a call to another service says about where it belongs, as its header `traceparent`, for
+    /// clients that do not know this context themselves. A trace that began here counts as sampled.
+    pub fn trace_parent(&self) -> TraceParent {
+        let is_sampled = self.is_sampled().unwrap_or(true);
+        TraceParent { trace_id: self.trace_id(), span_id: self.span_id(), is_sampled }
+    }
+
+    /// Whether the trace is recorded, as whoever began it outside said; `None` when it began here.
+    pub fn is_sampled(&self) -> Option<bool> {
+        self.envelope.metadata().is_sampled()
+    }
+
+    /// A new span id, for a step of what the handler does.
+    #[doc(hidden)]
+    pub fn new_span_id(&self) -> SpanId {
+        self.scope.publisher.router.clock.span_id()
     }
 
     /// The event that began the chain.
@@ -200,7 +232,7 @@ impl EventContext {
                 E::NAME,
             );
         }
-        let envelope = publisher.seal_output(&self.envelope, event);
+        let envelope = publisher.seal_output(self.parent(), event);
         if let Some(outbox) = &mut *self.scope.outbox.lock() {
             outbox.push(envelope);
         } else {
@@ -221,20 +253,12 @@ impl EventContext {
         Request::new(self.address(), event)
     }
 
-    /// A span for what the handler does.
-    pub(crate) fn span(&self) -> tracing::Span {
-        // Wherever it is handled, it is not part of what its publisher does.
-        tracing::info_span!(
-            parent: None,
-            "handle",
-            handler = %self.scope.publisher.name,
-            event = self.envelope.name(),
-            trace_id = %self.trace_id(),
-        )
+    fn address(&self) -> Address {
+        Address::inside(&self.scope.publisher, self.parent())
     }
 
-    fn address(&self) -> Address {
-        Address::inside(&self.scope.publisher, Parent::of(&self.envelope))
+    fn parent(&self) -> Parent {
+        Parent::of(&self.envelope, self.scope.span_id)
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::error::HandlerError;
 use crate::event::{Event, EventId, TraceId};
 use crate::failed::Failed;
+use crate::span::SpanId;
 
 /// Who acts, as the server established it; never taken from a client's payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -43,6 +44,8 @@ pub struct Metadata {
     /// The event that began the chain.
     pub correlation_id: EventId,
     pub(crate) deadline: Option<Instant>,
+    /// Whether the trace is recorded, where somebody outside has decided that.
+    pub(crate) is_sampled: Option<bool>,
     /// `None` when nothing was said: most chains have no more than identifiers.
     about: Option<Arc<About>>,
 }
@@ -58,7 +61,7 @@ pub(crate) struct About {
 impl Metadata {
     /// Of a chain about which nothing else is known.
     pub(crate) fn new(trace_id: TraceId, correlation_id: EventId) -> Self {
-        Self { trace_id, correlation_id, deadline: None, about: None }
+        Self { trace_id, correlation_id, deadline: None, is_sampled: None, about: None }
     }
 
     /// On whose behalf.
@@ -80,6 +83,12 @@ impl Metadata {
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         let headers = self.about.iter().flat_map(|about| &about.headers);
         headers.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Whether the trace is recorded, as whoever began it outside said in its `traceparent`; `None`
+    /// when it began here.
+    pub fn is_sampled(&self) -> Option<bool> {
+        self.is_sampled
     }
 
     /// How long the requester still waits; `None` when nobody set a limit.
@@ -105,6 +114,8 @@ pub(crate) struct Label {
     pub(crate) id: EventId,
     pub(crate) metadata: Metadata,
     pub(crate) causation_id: Option<EventId>,
+    /// The span in which it was published, where there was one.
+    pub(crate) span_id: Option<SpanId>,
     pub(crate) source: Arc<str>,
     pub(crate) timestamp: SystemTime,
     pub(crate) hops: u16,
@@ -232,6 +243,12 @@ impl Envelope {
     /// The event whose handling published this one.
     pub fn causation_id(&self) -> Option<EventId> {
         self.label().causation_id
+    }
+
+    /// The span in which it was published: that of the handler, or of whoever called from outside;
+    /// `None` where nobody told one.
+    pub fn parent_span_id(&self) -> Option<SpanId> {
+        self.label().span_id
     }
 
     /// Who published it: a handler's name, or what the edge wrote (`http`, `ws`, `scheduler`).

@@ -13,9 +13,8 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, Context, Handler, Message};
 use futures_util::FutureExt;
-use tracing::Instrument;
 
-use crate::context::EventContext;
+use crate::context::{EventContext, Within};
 use crate::envelope::{Envelope, Shared};
 use crate::error::{HandlerError, HandlerResult, panic_text};
 use crate::event::Event;
@@ -265,6 +264,6 @@ impl<H: EventHandler> Handler<Delivery<H::Input, H::Output>> for Shell<H> {
         let (event, ctx) = delivery.into_parts();
         let span = ctx.span();
         let work = async move { handler.handle(&event, &ctx).await };
-        HandlerFuture::new(work.instrument(span))
+        HandlerFuture::new(Within::new(span, work))
     }
 }

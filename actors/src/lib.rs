@@ -8,6 +8,10 @@
 
 mod event;
 pub use event::{BadTraceId, EVENT_NAME_MAX, Event, EventId, Replies, TraceId};
+mod span;
+#[doc(hidden)]
+pub use span::SPAN_TARGET;
+pub use span::{BadTraceParent, SpanId, TraceParent};
 mod pattern;
 mod wiring;
 mod clock;

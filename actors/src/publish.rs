@@ -16,6 +16,7 @@ use crate::envelope::{Envelope, Identity, Label, Metadata};
 use crate::error::PublishError;
 use crate::event::{Event, EventId, TraceId};
 use crate::router::{Origin, Published, Router, WhenFull};
+use crate::span::{SpanId, TraceParent};
 
 /// An event about to be published: `.await` it, or refuse to wait with [`try_now`](Self::try_now).
 ///
@@ -73,6 +74,8 @@ pub(crate) struct Address {
 #[derive(Clone, Default)]
 struct Extras {
     trace_id: Option<TraceId>,
+    span_id: Option<SpanId>,
+    is_sampled: Option<bool>,
     identity: Option<Identity>,
     tenant: Option<String>,
     headers: Vec<(String, String)>,
@@ -85,26 +88,29 @@ struct Extras {
 pub(crate) struct Parent {
     metadata: Metadata,
     id: EventId,
+    span_id: SpanId,
     hops: u16,
 }
 
 impl Parent {
-    pub(crate) fn of(envelope: &Envelope) -> Self {
+    /// `span_id` is that of the handling.
+    pub(crate) fn of(envelope: &Envelope, span_id: SpanId) -> Self {
         let label = envelope.label();
-        Self { metadata: label.metadata.clone(), id: label.id, hops: label.hops + 1 }
+        let (metadata, hops) = (label.metadata.clone(), label.hops + 1);
+        Self { metadata, id: label.id, span_id, hops }
     }
 }
 
 impl Publisher {
     /// Seals what a handler puts out.
-    pub(crate) fn seal_output<E: Event>(&self, parent: &Envelope, event: E) -> Envelope {
-        let parent = Parent::of(parent);
+    pub(crate) fn seal_output<E: Event>(&self, parent: Parent, event: E) -> Envelope {
         let clock = &self.router.clock;
         let timestamp = clock.now();
         let label = Label {
             id: clock.event_id_at(timestamp),
             metadata: parent.metadata,
             causation_id: Some(parent.id),
+            span_id: Some(parent.span_id),
             source: Arc::clone(&self.name),
             timestamp,
             hops: parent.hops,
@@ -152,11 +158,15 @@ impl Address {
         let timestamp = clock.now();
         let id = clock.event_id_at(timestamp);
         let (hops, causation_id) = parent.as_ref().map_or((0, None), |p| (p.hops, Some(p.id)));
-        let given = extras.as_ref().and_then(|extras| extras.trace_id);
-        let mut metadata = parent.map_or_else(
-            || Metadata::new(given.unwrap_or_else(|| clock.trace_id()), id),
-            |parent| parent.metadata,
-        );
+        let given = extras.as_deref();
+        let (mut metadata, span_id) = if let Some(parent) = parent {
+            (parent.metadata, Some(parent.span_id))
+        } else {
+            let trace_id = given.and_then(|given| given.trace_id);
+            let mut metadata = Metadata::new(trace_id.unwrap_or_else(|| clock.trace_id()), id);
+            metadata.is_sampled = given.and_then(|given| given.is_sampled);
+            (metadata, given.and_then(|given| given.span_id))
+        };
         metadata.deadline = deadline.or(metadata.deadline);
         let (mut source, mut expires_at) = (None, None);
         if let Some(extras) = extras {
@@ -164,7 +174,8 @@ impl Address {
             source = extras.write_on(&mut metadata);
         }
         let source = source.unwrap_or_else(|| Arc::clone(&publisher.name));
-        let label = Label { id, metadata, causation_id, source, timestamp, hops, expires_at };
+        let label =
+            Label { id, metadata, causation_id, span_id, source, timestamp, hops, expires_at };
         (publisher, Envelope::new(event, label))
     }
 }
@@ -189,6 +200,13 @@ macro_rules! address_setters {
         /// Continues the trace of a caller outside. Within a handler the chain's own trace stays.
         pub fn trace_id(mut self, trace_id: $crate::event::TraceId) -> Self {
             self.address = self.address.with_trace_id(trace_id);
+            self
+        }
+
+        /// Continues the trace of a caller outside as a step of its span. Within a handler the
+        /// chain's own trace stays.
+        pub fn trace_parent(mut self, parent: $crate::span::TraceParent) -> Self {
+            self.address = self.address.with_trace_parent(parent);
             self
         }
 
@@ -223,6 +241,16 @@ impl Address {
     pub(crate) fn with_trace_id(mut self, trace_id: TraceId) -> Self {
         if self.parent.is_none() {
             self.extras().trace_id = Some(trace_id);
+        }
+        self
+    }
+
+    pub(crate) fn with_trace_parent(mut self, parent: TraceParent) -> Self {
+        if self.parent.is_none() {
+            let extras = self.extras();
+            extras.trace_id = Some(parent.trace_id);
+            extras.span_id = Some(parent.span_id);
+            extras.is_sampled = Some(parent.is_sampled);
         }
         self
     }

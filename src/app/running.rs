@@ -22,6 +22,7 @@ use super::tls::Tls;
 use crate::auth::Access;
 use crate::health::HealthChecks;
 use crate::http::{self, Operations, Routes, SocketCounts, Traffic};
+use crate::otlp::Otlp;
 use crate::settings::Settings;
 use crate::ws::{self, Ws, WsStats};
 
@@ -41,6 +42,7 @@ struct AtStop {
     stop_delay: Duration,
     in_flight: InFlight,
     drain_timeout: Duration,
+    otlp: Otlp,
 }
 
 /// Everything through which clients come in.
@@ -48,11 +50,15 @@ pub(super) struct Edges {
     pub(super) settings: Settings,
     pub(super) routes: Routes,
     pub(super) openapi: Value,
+    /// Where the description says that the API is.
+    #[cfg(feature = "swagger-ui")]
+    pub(super) servers: Vec<String>,
     pub(super) ws: Vec<(String, Ws)>,
     pub(super) health: HealthChecks,
     pub(super) services: Vec<Box<dyn Configure>>,
     /// Who may watch; it has the provider of the whole application.
     pub(super) operations: Access,
+    pub(super) otlp: Otlp,
 }
 
 impl Edges {
@@ -83,6 +89,8 @@ impl Running {
         let routes = edges.routes.clone().counted_in(&traffic).install_with(bus.clone(), server);
         let operations = edges.operations(&bus, &traffic).install();
         let openapi = http::openapi_json(bus.clone(), &edges.openapi);
+        #[cfg(feature = "swagger-ui")]
+        let docs = server.docs.then(|| http::docs(bus.clone(), &edges.servers));
         let sessions = edges.ws.iter().map(|(path, ws)| ws.install(path, &bus, &settings.ws));
         let (sessions, services) = (sessions.collect::<Vec<_>>(), edges.services.clone());
         let (joining, cors) = (runtime.clone(), settings.cors.clone());
@@ -98,6 +106,8 @@ impl Running {
             let app = sessions.iter().fold(app, |app, session| app.configure(session.clone()));
             let app = app.configure(|config| services.iter().for_each(|s| s.configure(config)));
             let app = app.configure(routes.clone()).configure(openapi.clone());
+            #[cfg(feature = "swagger-ui")]
+            let app = app.configure(|config| docs.iter().for_each(|docs| docs.clone()(config)));
             let app = app.default_service(http::unknown_path(bus.clone(), &traffic));
             let beginning = beginning.clone();
             app.wrap_fn(move |request, next| beginning.answered(next.call(request)))
@@ -141,7 +151,7 @@ impl Running {
         let server = serving.handle();
         let task = actix_rt::spawn(serving);
         let (health, stop_delay) = (edges.health, edges.settings.server.stop_delay);
-        let at_stop = AtStop { health, stop_delay, in_flight, drain_timeout };
+        let at_stop = AtStop { health, stop_delay, in_flight, drain_timeout, otlp: edges.otlp };
         Ok(Self { runtime, addresses, kept, at_stop, server, task })
     }
 
@@ -178,7 +188,7 @@ impl Running {
     /// # Errors
     /// [`AppError::Unfinished`] names what was left.
     pub async fn stop(self) -> Result<(), AppError> {
-        let AtStop { health, stop_delay, in_flight, drain_timeout } = self.at_stop;
+        let AtStop { health, stop_delay, in_flight, drain_timeout, otlp } = self.at_stop;
         health.drain();
         if !stop_delay.is_zero() {
             tracing::info!("not ready any more; stopping in {stop_delay:?}");
@@ -198,6 +208,7 @@ impl Running {
         // Ends what is left of the server; what it says is only an echo of that.
         self.task.abort();
         let _ = self.task.await;
+        otlp.stop().await;
         tracing::info!("stopped");
         unfinished(&report)
     }
@@ -250,6 +261,9 @@ async fn announce(runtime: &Runtime, edges: &Edges, kept: &Kept, addresses: &[So
     tracing::info!(
         "routes GET /health, /health/live, /health/ready, /metrics, /events, /openapi.json"
     );
+    if cfg!(feature = "swagger-ui") && edges.settings.server.docs {
+        tracing::info!("route GET /docs");
+    }
     for place in kept.places(addresses) {
         tracing::info!("listening on {place}");
     }

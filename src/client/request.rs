@@ -10,12 +10,16 @@ use bytes::Bytes;
 use callboard_actors::EventContext;
 use serde::Serialize;
 
+use super::calling::Place;
 use super::error::ClientError;
 use super::response::ClientResponse;
 use super::worker::{Order, Worker};
 
 /// The longest timeout: adding a longer time to an instant can overflow on some platforms.
 const TIMEOUT_MAX: Duration = Duration::from_hours(365 * 24);
+
+/// The header with what the systems that a trace has passed say about it.
+const TRACE_STATE: &str = "tracestate";
 
 /// The header with the id by which the sender of a chain knows it.
 const CORRELATION_ID: &str = "x-correlation-id";
@@ -32,6 +36,8 @@ pub struct ClientRequest {
     timeout: Duration,
     body_max: usize,
     fault: Option<&'static str>,
+    /// Where in a trace it belongs.
+    place: Option<Place>,
 }
 
 impl ClientRequest {
@@ -39,7 +45,8 @@ impl ClientRequest {
         let (timeout, body_max) = (worker.options.timeout, worker.options.body_max);
         let (headers, query) = (Vec::new(), String::new());
         let (body, fault) = (Bytes::new(), None);
-        Self { worker, method, url, query, headers, body, timeout, body_max, fault }
+        let place = None;
+        Self { worker, method, url, query, headers, body, timeout, body_max, fault, place }
     }
 
     /// Adds a parameter to the query, with what the URL cannot hold escaped.
@@ -84,18 +91,20 @@ impl ClientRequest {
         self
     }
 
-    /// Makes the call a part of what a handler does: it carries the trace as `traceparent` (W3C
-    /// Trace Context, with the event as the parent) and the `x-correlation-id` of the chain, if it has
-    /// one, and takes no longer than whoever requested the event still waits.
+    /// Makes the call a part of what a handler does: it carries the trace as `traceparent` and
+    /// `tracestate` (W3C Trace Context, with the handling of the event as the parent, or where spans
+    /// are recorded the call itself) and the `x-correlation-id` of the chain, if it has one, and takes
+    /// no longer than whoever requested the event still waits.
     pub fn context(mut self, ctx: &EventContext) -> Self {
-        let event = ctx.event_id().to_string().replace('-', "");
-        // The random half of the identifier, which is never all zero.
-        let parent = &event[event.len() / 2..];
-        let traceparent = format!("00-{}-{parent}-01", ctx.trace_id());
         if let Some(remaining) = ctx.remaining() {
             self.timeout = self.timeout.min(remaining);
         }
-        let call = self.header("traceparent", traceparent);
+        self.place = Some(Place::of(ctx));
+        let state = ctx.header(TRACE_STATE).filter(|state| HeaderValue::from_str(state).is_ok());
+        let call = match state {
+            Some(state) => self.header(TRACE_STATE, state),
+            None => self,
+        };
         match ctx.header(CORRELATION_ID) {
             Some(id) => call.header(CORRELATION_ID, id),
             None => call,
@@ -131,16 +140,28 @@ impl ClientRequest {
             return Err(bad(reason));
         }
         let uri = uri(&self.url, &self.query).map_err(bad)?;
+        let (mut headers, mut calling) = (self.headers, None);
+        if let Some(place) = self.place {
+            let (traceparent, span) = place.call(&self.method, &uri);
+            if let Ok(traceparent) = HeaderValue::from_str(&traceparent.to_string()) {
+                headers.push((HeaderName::from_static("traceparent"), traceparent));
+            }
+            calling = span;
+        }
         let order = Order {
             method: self.method,
             origin: origin(&uri),
             uri,
-            headers: self.headers,
+            headers,
             body: self.body,
             timeout: self.timeout.min(TIMEOUT_MAX),
             body_max: self.body_max,
         };
-        self.worker.call(order).await
+        let outcome = self.worker.call(order).await;
+        if let Some(calling) = calling {
+            calling.end(&outcome);
+        }
+        outcome
     }
 }
 

@@ -1,15 +1,17 @@
 //! One HTTP call on its way to an endpoint, and how its body is read: no more of it than the limit,
 //! and nothing that is not JSON.
 
+use std::borrow::Cow;
+
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::http::{StatusCode, header::HeaderMap};
 use bytes::{Bytes, BytesMut};
-use callboard_actors::{Identity, TraceId};
+use callboard_actors::Identity;
 use futures_util::StreamExt;
 
-use super::lineage::correlation_id;
+use super::lineage::{Lineage, correlation_id, trace_state};
 use super::problem::Problem;
 
 /// A request that a route takes.
@@ -18,7 +20,7 @@ pub(super) struct Call {
     pub(super) payload: Payload,
     /// The texts in the places of the path's parameters, decoded, in order.
     pub(super) params: Vec<String>,
-    pub(super) trace_id: TraceId,
+    pub(super) lineage: Lineage,
     /// Who asks, where somebody found out.
     pub(super) identity: Option<Identity>,
 }
@@ -31,6 +33,11 @@ impl Call {
     /// The sender's own id of what it is doing.
     pub(super) fn correlation_id(&self) -> Option<&str> {
         correlation_id(self.request.headers())?.to_str().ok()
+    }
+
+    /// What is said about the trace that it continues.
+    pub(super) fn trace_state(&self) -> Option<Cow<'_, str>> {
+        self.lineage.parent.and_then(|_| trace_state(self.request.headers()))
     }
 
     /// Reads the body, at most `max` bytes of it.

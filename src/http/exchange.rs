@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::bind::Binder;
 use super::call::Call;
-use super::lineage::CORRELATION_ID;
+use super::lineage::{CORRELATION_ID, TRACE_STATE};
 use super::mount::{Answer, Endpoint};
 use super::patience::Patience;
 use super::problem::Problem;
@@ -98,20 +98,34 @@ pub(super) fn publishing<E: Event>(binder: Binder, terms: Terms) -> Box<dyn Endp
     Box::new(PublishEndpoint { binder, terms, event })
 }
 
+/// Says where an event comes from, whether it is published or requested.
+macro_rules! of_call {
+    ($event:expr, $call:expr) => {{
+        let mut event = match $call.lineage.parent {
+            Some(parent) => $event.trace_parent(parent),
+            None => $event.trace_id($call.lineage.trace_id),
+        };
+        if let Some(state) = $call.trace_state() {
+            event = event.header(TRACE_STATE.as_str(), state);
+        }
+        if let Some(id) = $call.correlation_id() {
+            event = event.header(CORRELATION_ID.as_str(), id);
+        }
+        match $call.identity.take() {
+            Some(identity) => event.identity(identity),
+            None => event,
+        }
+    }};
+}
+
 impl<E: Replies> Endpoint for RequestEndpoint<E> {
     fn answer(&self, mut call: Call) -> Answer<'_> {
         Box::pin(async move {
             let mut patience = Patience::new(self.terms.timeout);
             let event: E = self.binder.bind(&mut call, &mut patience).await?;
             pass(&event, self.terms.check)?;
-            let request = self.terms.bus.request(event);
-            let mut request = request.trace_id(call.trace_id).timeout(patience.left()).no_wait();
-            if let Some(id) = call.correlation_id() {
-                request = request.header(CORRELATION_ID.as_str(), id);
-            }
-            if let Some(identity) = call.identity {
-                request = request.identity(identity);
-            }
+            let request = self.terms.bus.request(event).timeout(patience.left()).no_wait();
+            let request = of_call!(request, call);
             match converse(request).await {
                 Some(Ok(reply)) => self.terms.success(&reply),
                 Some(Err(error)) => Err(self.terms.failure(&error)),
@@ -127,15 +141,9 @@ impl<E: Event> Endpoint for PublishEndpoint<E> {
             let mut patience = Patience::new(self.terms.timeout);
             let event: E = self.binder.bind(&mut call, &mut patience).await?;
             pass(&event, self.terms.check)?;
-            let mut publish = self.terms.bus.publish(event).trace_id(call.trace_id);
-            if let Some(id) = call.correlation_id() {
-                publish = publish.header(CORRELATION_ID.as_str(), id);
-            }
-            if let Some(identity) = call.identity {
-                publish = publish.identity(identity);
-            }
-            publish.try_now()?;
-            Ok(self.accepted(call.trace_id))
+            let trace_id = call.lineage.trace_id;
+            of_call!(self.terms.bus.publish(event), call).try_now()?;
+            Ok(self.accepted(trace_id))
         })
     }
 }

@@ -1,10 +1,10 @@
 //! Where a request comes from, as its headers say: the trace that it continues and the id by which
 //! its sender knows it.
 
-use std::str::FromStr;
+use std::borrow::Cow;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
-use callboard_actors::TraceId;
+use callboard_actors::{Bus, TraceId, TraceParent};
 
 /// The header with the sender's own id of what it is doing.
 pub(super) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
@@ -12,24 +12,45 @@ pub(super) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correla
 /// The longest id of a sender, in bytes.
 const CORRELATION_ID_MAX: usize = 128;
 
-/// The trace that a W3C `traceparent` names, if there is exactly one and it follows its rules.
-pub(super) fn continued(headers: &HeaderMap) -> Option<TraceId> {
+/// The header with what the systems that a trace has passed say about it.
+pub(super) const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// The longest `tracestate`, in bytes: what W3C Trace Context asks everybody to hand on.
+const TRACE_STATE_MAX: usize = 512;
+
+/// Where a request belongs.
+#[derive(Clone, Copy)]
+pub(super) struct Lineage {
+    pub(super) trace_id: TraceId,
+    /// The span that it is a step of, where there is one.
+    pub(super) parent: Option<TraceParent>,
+}
+
+impl Lineage {
+    /// The place that the request's headers name, or the beginning of a trace.
+    pub(super) fn of(headers: &HeaderMap, bus: &Bus) -> Self {
+        let parent = continued(headers);
+        let trace_id = parent.map_or_else(|| bus.new_trace_id(), |parent| parent.trace_id);
+        Self { trace_id, parent }
+    }
+}
+
+/// The place in a trace that a W3C `traceparent` names, if there is exactly one and it follows its
+/// rules.
+pub(crate) fn continued(headers: &HeaderMap) -> Option<TraceParent> {
     let mut all = headers.get_all("traceparent");
-    let (first, None) = (all.next()?, all.next()) else {
-        return None;
-    };
-    let mut parts = first.to_str().ok()?.split('-');
-    let [version, trace_id, parent_id, flags] = std::array::from_fn(|_| parts.next());
-    let (version, parent_id) = (version?, parent_id?);
-    let is_sound = is_hex(version, 2)
-        && version != "ff"
-        // Later versions may append something.
-        && (version != "00" || parts.next().is_none())
-        && is_hex(parent_id, 16)
-        && parent_id.bytes().any(|b| b != b'0')
-        && is_hex(flags?, 2);
-    let trace_id = trace_id.filter(|id| is_sound && is_hex(id, 32))?;
-    TraceId::from_str(trace_id).ok()
+    match (all.next()?, all.next()) {
+        (only, None) => only.to_str().ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+/// What came along with a trace that is continued, to be handed on unchanged.
+pub(super) fn trace_state(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    let mut all = headers.get_all(TRACE_STATE).map(|value| value.to_str().unwrap_or_default());
+    let first = Cow::Borrowed(all.next()?);
+    let whole = all.fold(first, |whole, more| Cow::Owned(format!("{whole},{more}")));
+    (1..=TRACE_STATE_MAX).contains(&whole.len()).then_some(whole)
 }
 
 /// The id that the sender gave, if it is short and plain enough to be handed on and logged.
@@ -39,11 +60,6 @@ pub(super) fn correlation_id(headers: &HeaderMap) -> Option<&HeaderValue> {
     let bytes = value.as_bytes();
     let is_sound = (1..=CORRELATION_ID_MAX).contains(&bytes.len()) && bytes.iter().all(plain);
     is_sound.then_some(value)
-}
-
-fn is_hex(text: &str, len: usize) -> bool {
-    let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    text.len() == len && text.bytes().all(digit)
 }
 
 #[cfg(test)]
@@ -62,31 +78,32 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_traceparent_is_continued() {
+    fn only_a_single_sound_traceparent_is_continued() {
         let plain = format!("00-{TRACE}-b7ad6b7169203331-01");
-        assert_eq!(trace(&[&plain]).as_deref(), Some(TRACE));
-        let later = format!("cc-{TRACE}-b7ad6b7169203331-00-what-comes");
-        assert_eq!(trace(&[&later]).as_deref(), Some(TRACE));
+        assert_eq!(trace(&[&plain]).as_deref(), Some(&*plain));
         assert_eq!(trace(&[&plain, &plain]), None, "two");
+        assert_eq!(trace(&[&plain[1..]]), None);
         assert_eq!(trace(&[]), None);
     }
 
     #[test]
-    fn what_breaks_the_rules_of_traceparent_is_ignored() {
-        for value in [
-            String::new(),
-            TRACE.to_owned(),
-            format!("00-{TRACE}-b7ad6b7169203331"),
-            format!("00-{TRACE}-b7ad6b7169203331-01-more"),
-            format!("ff-{TRACE}-b7ad6b7169203331-01"),
-            format!("0-{TRACE}-b7ad6b7169203331-01"),
-            format!("00-{}-b7ad6b7169203331-01", TRACE.to_uppercase()),
-            format!("00-{}-b7ad6b7169203331-01", "0".repeat(32)),
-            format!("00-{TRACE}-0000000000000000-01"),
-            format!("00-{TRACE}-b7ad6b716920333-01"),
-            format!("00-{TRACE}-b7ad6b7169203331-0g"),
+    fn a_tracestate_is_handed_on_unless_it_is_too_long() {
+        let longest = "x".repeat(TRACE_STATE_MAX);
+        let too_long = format!("{longest}x");
+        for (values, expected) in [
+            (&["a=1,b=2"][..], Some("a=1,b=2")),
+            (&["a=1", "b=2"], Some("a=1,b=2")),
+            (&[&longest], Some(&*longest)),
+            (&[&too_long], None),
+            (&[&longest, "a=1"], None),
+            (&[""], None),
+            (&[], None),
         ] {
-            assert_eq!(trace(&[&value]), None, "{value}");
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(TRACE_STATE, HeaderValue::from_str(value).unwrap());
+            }
+            assert_eq!(trace_state(&headers).as_deref(), expected, "{values:?}");
         }
     }
 

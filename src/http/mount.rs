@@ -16,12 +16,14 @@ use actix_web::{HttpResponse, ResponseError};
 use callboard_actors::Bus;
 use futures_util::future::LocalBoxFuture;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::call::Call;
-use super::lineage::{CORRELATION_ID, continued, correlation_id};
+use super::lineage::{CORRELATION_ID, Lineage, correlation_id};
 use super::path::{Pattern, Tree, decoded};
 use super::percent::BadEncoding;
 use super::problem::{Problem, TRACE_ID};
+use super::serving::Serving;
 use super::traffic::{Series, Traffic};
 
 /// What answers the requests of one method and path.
@@ -37,6 +39,8 @@ pub(super) struct Mount {
     bus: Bus,
     /// Whether internal texts are shown.
     debug: bool,
+    /// Whether requests have spans.
+    is_traced: bool,
     traffic: Traffic,
     tree: Tree,
     places: Vec<Place>,
@@ -56,12 +60,17 @@ struct Place {
 impl Mount {
     pub(super) fn new(bus: Bus, debug: bool) -> Self {
         let (traffic, tree) = (Traffic::default(), Tree::default());
-        Self { bus, debug, traffic, tree, places: Vec::new() }
+        Self { bus, debug, is_traced: false, traffic, tree, places: Vec::new() }
     }
 
     /// Sets where requests are counted, before anything is added.
     pub(super) fn counted_in(self, traffic: &Traffic) -> Self {
         Self { traffic: traffic.clone(), ..self }
+    }
+
+    /// Has requests recorded, as is of no use for those of probes.
+    pub(super) fn traced(self) -> Self {
+        Self { is_traced: true, ..self }
     }
 
     /// Adds an endpoint. A second one of the same method and path makes both unusable.
@@ -101,8 +110,12 @@ impl Mount {
         request: ServiceRequest,
     ) -> ServiceResponse {
         let begun = Instant::now();
-        let trace_id = continued(request.headers()).unwrap_or_else(|| self.bus.new_trace_id());
         let (request, payload) = request.into_parts();
+        let lineage = Lineage::of(request.headers(), &self.bus);
+        let trace_id = lineage.trace_id;
+        let serving = (self.is_traced)
+            .then(|| Serving::begin(&self.bus, &lineage, &request, Some(&place.path)))
+            .flatten();
         let endpoint = place.endpoint(request.method());
         let answer = match (endpoint, params) {
             (None, _) if request.method() == Method::OPTIONS => {
@@ -115,8 +128,12 @@ impl Mount {
             (Some(_), Err(BadEncoding)) => Err(Problem::bad_encoding()),
             (Some(endpoint), Ok(params)) => {
                 let request = request.clone();
-                let call = Call { request, payload, params, trace_id, identity: None };
-                endpoint.answer(call).await
+                let lineage = serving.as_ref().map_or(lineage, |serving| serving.lineage(&lineage));
+                let call = Call { request, payload, params, lineage, identity: None };
+                match &serving {
+                    None => endpoint.answer(call).await,
+                    Some(serving) => endpoint.answer(call).instrument(serving.span()).await,
+                }
             }
         };
         let mut response =
@@ -131,6 +148,9 @@ impl Mount {
             headers.insert(TRACE_ID, trace_id);
         }
         place.series(request.method()).record(response.status(), begun.elapsed());
+        if let Some(serving) = serving {
+            serving.end(response.status());
+        }
         ServiceResponse::new(request, response)
     }
 

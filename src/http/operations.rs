@@ -19,13 +19,14 @@ use super::bind::Binder;
 use super::call::Call;
 use super::exposition::Dialect;
 use super::fields::Fields;
-use super::lineage::{CORRELATION_ID, continued, correlation_id};
+use super::lineage::{CORRELATION_ID, Lineage, correlation_id};
 use super::mount::{Answer, Endpoint, Mount};
 use super::path::Pattern;
 use super::patience::Patience;
 use super::private::private;
 use super::problem::{FieldError, Problem};
 use super::readings::{self, Socket, SocketCounts, Sources};
+use super::serving::Serving;
 use super::traffic::Traffic;
 use crate::auth::{Access, Provider, Requirement};
 use crate::health::{HealthChecks, HealthReport, HealthStatus};
@@ -176,7 +177,9 @@ pub(crate) fn unknown_path(bus: Bus, traffic: &Traffic) -> actix_web::Route {
     let series = traffic.unknown_path();
     web::to(move |request: HttpRequest| {
         let begun = Instant::now();
-        let trace_id = continued(request.headers()).unwrap_or_else(|| bus.new_trace_id());
+        let lineage = Lineage::of(request.headers(), &bus);
+        let (trace_id, serving) =
+            (lineage.trace_id, Serving::begin(&bus, &lineage, &request, None));
         let problem = Problem::new(StatusCode::NOT_FOUND, "unknown_path")
             .detail("nothing is at this path")
             .trace_id(trace_id);
@@ -186,6 +189,9 @@ pub(crate) fn unknown_path(bus: Bus, traffic: &Traffic) -> actix_web::Route {
             response.headers_mut().insert(CORRELATION_ID, known_as.clone());
         }
         series.record(problem.status_code(), begun.elapsed());
+        if let Some(serving) = serving {
+            serving.end(problem.status_code());
+        }
         async move { response }
     })
 }

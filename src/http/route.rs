@@ -59,7 +59,9 @@ const TIMEOUT_MAX: Duration = Duration::from_hours(365 * 24);
 ///
 /// # The trace
 ///
-/// A request with a W3C `traceparent` is a part of that trace; any other begins a new one. Its
+/// A request with a W3C `traceparent` is a part of that trace, and its `tracestate`, of up to 512
+/// bytes, travels with the event as a header of that name; any other request begins a new trace. Where
+/// spans are recorded ([`OtelSettings`](crate::settings::OtelSettings)) each request has one. Its
 /// `x-correlation-id`, of up to 128 letters, digits and `-_.:/+=@`, comes back on the response and
 /// travels with the event as a header of that name, also to services that handlers call; without a
 /// sound one the response has the trace id there.

@@ -319,7 +319,7 @@ impl Routes {
             tracing::error!(%error, "faulty routes were installed");
         }
         let publisher = bus.with_source(SOURCE);
-        let mut mount = Mount::new(bus, settings.debug).counted_in(&self.traffic);
+        let mut mount = Mount::new(bus, settings.debug).traced().counted_in(&self.traffic);
         for route in &self.routes {
             let Ok(pattern) = Pattern::parse(&route.path) else {
                 continue;

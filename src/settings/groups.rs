@@ -47,6 +47,9 @@ pub struct ServerSettings {
     pub body_max: usize,
     /// `SERVER_REQUEST_TIMEOUT`: the time a request may take, in seconds, up to a year; 30.
     pub request_timeout: Duration,
+    /// `SERVER_DOCS`: whether Swagger UI shows the API to people at `/docs`, where callboard was built
+    /// with its feature `swagger-ui`; true.
+    pub docs: bool,
     /// `SERVER_STOP_DELAY`: how long the application says that it is not ready before it stops
     /// taking requests, so that load balancers see it, in seconds, 0 for not at all, up to a year;
     /// 0.
@@ -182,6 +185,12 @@ impl ServerSettings {
                 "30.0",
                 seconds(),
                 "time a request may take, in seconds",
+            ),
+            docs: reader.get(
+                "SERVER_DOCS",
+                "true",
+                flag(),
+                "whether Swagger UI shows the API at /docs",
             ),
             stop_delay: reader.get(
                 "SERVER_STOP_DELAY",

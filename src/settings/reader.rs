@@ -145,6 +145,15 @@ impl Reader {
         }
     }
 
+    /// Reads a variable that other programs read too: it has no form to be refused for, and a blank
+    /// one is as good as none.
+    pub(super) fn shared(&mut self, name: &'static str, meaning: &'static str) -> Option<String> {
+        let expects = "text".to_owned();
+        self.variables.push(Variable { name, default: "", meaning, expects });
+        let text = self.layers.iter().find_map(|layer| layer.values.get(name))?.to_str()?.trim();
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
     /// Demands that `holds` is true of two values; `relation` says in words what the first must be
     /// to the other.
     ///
@@ -193,7 +202,8 @@ impl Reader {
 
     fn unknown_names(&self) -> Vec<SettingsFault> {
         let known: BTreeSet<&str> = self.variables.iter().map(|known| known.name).collect();
-        let groups: BTreeSet<&str> = known.iter().filter_map(|name| group(name)).collect();
+        let groups = known.iter().filter_map(|name| group(name));
+        let groups: BTreeSet<&str> = groups.filter(|group| *group != SHARED_GROUP).collect();
         let in_a_group = |name: &str| group(name).is_some_and(|group| groups.contains(group));
         let mut unknown = Vec::new();
         for layer in &self.layers {
@@ -224,6 +234,9 @@ impl Reader {
             .map(|(_, known)| known)
     }
 }
+
+/// The variables that all programs with OpenTelemetry share, most of which are for others.
+const SHARED_GROUP: &str = "OTEL_";
 
 /// The first word of a name with its underscore: `DB_` of `DB_DSN`.
 fn group(name: &str) -> Option<&str> {

@@ -13,9 +13,10 @@ use super::lifeline::Lifeline;
 use super::link::Link;
 use super::origin;
 use super::pump;
-use super::session::{Edge, Session, Visitor};
+use super::session::{Edge, Session};
 use super::ticket;
-use crate::http::Problem;
+use super::visitor::Visitor;
+use crate::http::{Problem, continued};
 
 /// When a client that found no room may try again, in seconds.
 const RETRY_AFTER: u64 = 5;
@@ -63,14 +64,16 @@ pub(super) async fn accept(
 
 /// Finds out who comes; where nobody stands at the door, a middleware may have.
 async fn receive(edge: &Edge, request: &HttpRequest) -> Result<Visitor, Problem> {
+    let opened_in = continued(request.headers());
     match &edge.door {
         Ok(Some(guard)) => {
             let known = guard.admit(ticket::credentials(request.headers())).await?;
-            Ok(Visitor { identity: Some(known.identity), expires_at: known.expires_at })
+            let (identity, expires_at) = (Some(known.identity), known.expires_at);
+            Ok(Visitor { identity, expires_at, opened_in })
         }
         Ok(None) => {
             let identity = request.extensions().get::<Identity>().cloned();
-            Ok(Visitor { identity, expires_at: None })
+            Ok(Visitor { identity, expires_at: None, opened_in })
         }
         // The log named the fault when the route was installed.
         Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "bad_route")),

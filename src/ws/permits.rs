@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use callboard_actors::{
     Bus, Event, Identity, PublishError, Replies, RequestError, RuntimeBuilder, Subscriber, TraceId,
+    TraceParent,
 };
 use serde_json::value::RawValue;
 
@@ -20,6 +21,8 @@ use crate::auth::{Access, Requirement};
 pub(super) struct Call<'c> {
     pub(super) payload: &'c str,
     pub(super) trace_id: TraceId,
+    /// The span of the message, where it is recorded.
+    pub(super) parent: Option<TraceParent>,
     pub(super) source: Arc<str>,
     pub(super) identity: Option<Identity>,
 }
@@ -209,7 +212,11 @@ impl Call<'_> {
 }
 
 fn publish<E: Event>(bus: &Bus, call: Call<'_>) -> Result<Publishing, BadPayload> {
-    let publish = bus.publish(call.read::<E>()?).trace_id(call.trace_id).source(call.source);
+    let publish = bus.publish(call.read::<E>()?).trace_id(call.trace_id);
+    let mut publish = publish.source(call.source);
+    if let Some(parent) = call.parent {
+        publish = publish.trace_parent(parent);
+    }
     Ok(match call.identity {
         Some(identity) => Box::pin(publish.identity(identity).into_future()),
         None => Box::pin(publish.into_future()),
@@ -217,7 +224,11 @@ fn publish<E: Event>(bus: &Bus, call: Call<'_>) -> Result<Publishing, BadPayload
 }
 
 fn request<E: Replies>(bus: &Bus, call: Call<'_>) -> Result<Answering, BadPayload> {
-    let mut request = bus.request(call.read::<E>()?).trace_id(call.trace_id).source(call.source);
+    let request = bus.request(call.read::<E>()?).trace_id(call.trace_id);
+    let mut request = request.source(call.source);
+    if let Some(parent) = call.parent {
+        request = request.trace_parent(parent);
+    }
     if let Some(identity) = call.identity {
         request = request.identity(identity);
     }

@@ -60,6 +60,10 @@ impl Refusal {
         Self::new("unsupported", "only text frames with JSON are understood")
     }
 
+    pub(super) fn code(&self) -> &str {
+        &self.code
+    }
+
     /// An error whose text stays inside.
     pub(super) fn internal(code: &str) -> Self {
         Self {

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use actix::prelude::*;
 use actix_http::ws::CloseCode;
 use bytestring::ByteString;
-use callboard_actors::{Bus, Identity, PublishError, TraceId};
+use callboard_actors::{Bus, PublishError, TraceId};
 use futures_util::Stream;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -21,6 +21,7 @@ use super::link::{Link, Out};
 use super::permits::{Answer, Answering, Call, Entrance, NoAnswer, Permits, Publishing};
 use super::refusal::Refusal;
 use super::sessions::{Seat, Sessions};
+use super::visitor::{Message as Recorded, Visitor};
 use crate::auth::Guard;
 use crate::settings::WsSettings;
 
@@ -42,14 +43,6 @@ pub(super) struct Edge {
     pub(super) settings: WsSettings,
     /// Who stands at the door, if anybody; or why nobody may come in.
     pub(super) door: Result<Option<Guard>, &'static str>,
-}
-
-/// Who a client is, as the server established it.
-#[derive(Default)]
-pub(super) struct Visitor {
-    pub(super) identity: Option<Identity>,
-    /// Until when that holds.
-    pub(super) expires_at: Option<SystemTime>,
 }
 
 /// What came from the client; the answer says that the next frame may come.
@@ -78,6 +71,7 @@ struct About {
     reply_event: Option<String>,
     id: Option<Id>,
     trace_id: TraceId,
+    recorded: Option<Recorded>,
 }
 
 /// What a client wants, under way.
@@ -177,15 +171,18 @@ impl Session {
     /// Begins what the client wants; what has to be waited for comes back.
     fn event(&mut self, order: EventOrder<'_>, id: Option<Id>) -> Option<(About, Begun)> {
         let bus = &self.edge.bus;
+        let trace_id = order.trace_id.unwrap_or_else(|| bus.new_trace_id());
         let about = About {
-            trace_id: order.trace_id.unwrap_or_else(|| bus.new_trace_id()),
+            trace_id,
+            recorded: Recorded::begin(bus, trace_id, &order.event_type, &self.visitor),
             event_type: order.event_type,
             reply_event: order.reply_event,
             id,
         };
         let call = Call {
             payload: order.payload,
-            trace_id: about.trace_id,
+            trace_id,
+            parent: about.recorded.as_ref().map(|recorded| recorded.place),
             source: Arc::clone(&self.source),
             identity: self.visitor.identity.clone(),
         };
@@ -299,6 +296,9 @@ impl Session {
 
     fn refuse_about(&self, about: &About, refusal: Refusal) {
         let (event_type, trace_id) = (Some(&*about.event_type), Some(about.trace_id));
+        if let Some(recorded) = &about.recorded {
+            recorded.fail(refusal.code());
+        }
         self.refuse(event_type, about.id.as_ref(), trace_id, refusal);
     }
 

@@ -26,6 +26,8 @@ mod binding;
 mod bodies;
 mod cors;
 mod describing;
+#[cfg(feature = "swagger-ui")]
+mod docs;
 mod embedding;
 mod load;
 mod operating;

@@ -29,4 +29,6 @@ mod testing;
 mod tls;
 #[cfg(unix)]
 mod unix_socket;
+#[cfg(feature = "client")]
+mod tracing;
 mod ws;

@@ -84,6 +84,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(server.host, "127.0.0.1");
     assert_eq!(server.port, 8000);
     assert!(!server.debug);
+    assert!(server.docs);
     assert_eq!(server.workers, 1);
     assert_eq!(server.body_max, 1024 * 1024);
     assert_eq!(server.request_timeout, Duration::from_secs(30));
@@ -307,8 +308,10 @@ fn each_variable_reaches_its_own_field() {
         ("WS_ORIGINS", "https://a.example, http://LOCALHOST:3000"),
         ("LOG_LEVEL", "warn,callboard=debug"),
         ("LOG_FORMAT", "JSON"),
+        ("SERVER_DOCS", "off"),
     ])
     .unwrap();
+    assert!(!server.docs);
     assert_eq!(server.host, "::1");
     assert_eq!(server.port, 0);
     assert!(server.debug);
@@ -345,10 +348,10 @@ fn each_variable_reaches_its_own_field() {
 #[test]
 fn the_list_of_variables_tells_the_truth() {
     let mut names = variable_names();
-    assert_eq!(names.len(), 47);
+    assert_eq!(names.len(), 61);
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 47, "a name is listed twice");
+    assert_eq!(names.len(), 61, "a name is listed twice");
     for variable in Settings::variables() {
         assert!(!variable.meaning.is_empty(), "{variable:?}");
         assert!(!variable.expects.is_empty(), "{variable:?}");
@@ -528,7 +531,7 @@ fn a_log_format_is_one_of_two() {
 
 #[test]
 fn blank_is_not_a_value() {
-    for name in variable_names() {
+    for name in variable_names().into_iter().filter(|name| !name.starts_with("OTEL_")) {
         for blank in ["", " ", "\t\n"] {
             let lines = refusal([(name, blank)]);
             assert_eq!(lines.len(), 1, "{lines:?}");
@@ -537,6 +540,22 @@ fn blank_is_not_a_value() {
             assert!(lines[0].ends_with(": unset it or give a value"), "{lines:?}");
         }
     }
+}
+
+#[test]
+fn the_variables_of_opentelemetry_are_those_of_all_programs() {
+    let given = Settings::from_vars([
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", " http://127.0.0.1:4318 "),
+        ("OTEL_SERVICE_NAME", " "),
+        ("OTEL_TRACES_SAMPLER", "of another program"),
+        ("OTEL_PYTHON_LOG_CORRELATION", "true"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "key=hunter2"),
+    ]);
+    let otel = given.unwrap().otel;
+    assert_eq!(otel.endpoint.as_deref(), Some("http://127.0.0.1:4318"));
+    assert_eq!(otel.service_name, None);
+    assert_eq!(otel.traces_sampler.as_deref(), Some("of another program"));
+    assert!(!format!("{otel:?}").contains("hunter2"), "{otel:?}");
 }
 
 #[test]

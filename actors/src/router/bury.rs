@@ -116,6 +116,7 @@ impl Router {
             id: self.clock.event_id(),
             metadata,
             causation_id: Some(envelope.id()),
+            span_id: envelope.parent_span_id(),
             source: handler.into(),
             timestamp: self.clock.now(),
             hops: envelope.hops() + 1,

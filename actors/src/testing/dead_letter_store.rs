@@ -70,6 +70,7 @@ impl Post {
         about.tenant = Some("north".to_owned());
         about.headers.insert("lang".to_owned(), "de".to_owned());
         let label = Label {
+            span_id: None,
             id,
             metadata,
             causation_id: None,

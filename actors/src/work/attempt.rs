@@ -16,7 +16,7 @@ use futures_util::future::{Either, select};
 use tokio::time::timeout;
 
 use crate::chain::Parcel;
-use crate::context::{EventContext, Outbox, Scope};
+use crate::context::{EventContext, Outbox, Scope, Within, recorded_span, span};
 use crate::crew::Turn;
 use crate::error::{ErrorKind, HandlerError, HandlerResult, panic_text};
 use crate::instance::Life;
@@ -126,9 +126,14 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         let (envelope, scope) = (parcel.envelope.clone(), Scope::new(&self.publisher, attempt));
         match (turn.instance().resident(), feed.direct) {
             (Some(resident), Some(direct)) => direct(resident, EventContext::new(envelope, scope)),
-            _ => {
+            // The actor around a short-form handler makes the span itself.
+            (_, Some(_)) => (feed.send)(&life.addr, None, envelope, scope),
+            (_, None) => {
                 let upkeep = turn.instance().is_here().then(|| &self.upkeep[turn.place()]);
-                (feed.send)(&life.addr, upkeep, envelope, scope)
+                let span = if upkeep.is_some() { span } else { recorded_span };
+                let span = span(&envelope, &scope);
+                let sending = span.in_scope(|| (feed.send)(&life.addr, upkeep, envelope, scope));
+                if span.is_disabled() { sending } else { Box::pin(Within::new(span, sending)) }
             }
         }
     }

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use actix::{Actor, Addr, Context, Handler, MailboxError};
 use futures_util::FutureExt;
 use parking_lot::Mutex;
-use tracing::Instrument;
 
-use crate::context::{EventContext, Outbox, Scope};
+use crate::context::{Ended, EventContext, Outbox, Scope, Within};
 use crate::envelope::Envelope;
 use crate::error::{HandlerError, HandlerResult, panic_text};
 use crate::event::{Event, EventType};
@@ -52,6 +51,16 @@ pub(crate) enum SendError {
     Handler(HandlerError),
     /// The actor did not answer: it ended, or dropped the answer.
     Lost,
+}
+
+impl Ended for Result<Outbox, SendError> {
+    fn failure(&self) -> Option<&str> {
+        match self {
+            Ok(_) => None,
+            Err(SendError::Handler(error)) => Some(error.error_code()),
+            Err(SendError::Lost) => Some("lost"),
+        }
+    }
 }
 
 impl<A: Actor<Context = Context<A>>> Feed<A> {
@@ -133,7 +142,7 @@ async fn call<H: EventHandler>(resident: Resident, ctx: EventContext) -> Result<
         });
         let span = ctx.span();
         let work = work.catch_unwind();
-        if span.is_disabled() { work.await } else { work.instrument(span).await }
+        if span.is_disabled() { work.await } else { Within::new(span, work).await }
     };
     match result {
         Ok(Ok(())) => Ok(ctx.into_outbox()),
@@ -160,7 +169,6 @@ where
     let scope = SealedAtLast(Arc::new(scope));
     let ctx = EventContext::shared(envelope.clone(), Arc::clone(&scope.0));
     let answer = {
-        let _within = upkeep.map(|_| ctx.span().entered());
         let _visit = upkeep.and_then(Upkeep::visit);
         addr.send(Delivery::<I, O>::new(event, ctx))
     };

@@ -102,15 +102,18 @@ async fn a_call_in_a_context_carries_the_trace() {
     let ctx = EventContext::test();
     client(options()).get(peer.url("/")).context(&ctx).send().await.unwrap();
     let sent = peer.requests().pop().unwrap();
-    let id = ctx.event_id().to_string().replace('-', "");
-    let traceparent = format!("traceparent: 00-{}-{}-01\r\n", ctx.trace_id(), &id[16..]);
+    let traceparent = format!("traceparent: 00-{}-{}-01\r\n", ctx.trace_id(), ctx.span_id());
     assert!(sent.contains(&traceparent), "{sent} has no {traceparent}");
     assert!(!sent.contains("x-correlation-id"), "{sent}");
-    let ctx =
-        callboard_actors::testing::TestContext::new().header("x-correlation-id", "Order-7").build();
+    assert!(!sent.contains("tracestate"), "{sent}");
+    let ctx = callboard_actors::testing::TestContext::new()
+        .header("x-correlation-id", "Order-7")
+        .header("tracestate", "a=1,b=2")
+        .build();
     client(options()).get(peer.url("/")).context(&ctx).send().await.unwrap();
     let sent = peer.requests().pop().unwrap();
     assert!(sent.contains("x-correlation-id: Order-7\r\n"), "{sent}");
+    assert!(sent.contains("tracestate: a=1,b=2\r\n"), "{sent}");
 }
 
 #[actix_web::test]
