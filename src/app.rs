@@ -30,6 +30,7 @@ use crate::otlp::Otlp;
 use crate::settings::Settings;
 #[cfg(feature = "testing")]
 use crate::settings::TlsSettings;
+use crate::sse::Sse;
 use crate::ws::Ws;
 
 /// An application about to run: a [`Runtime`] and the edges through which clients reach it.
@@ -42,7 +43,7 @@ use crate::ws::Ws;
 ///
 /// # Who may come in
 ///
-/// | a provider of identities | routes, sessions, `/metrics`, `/events` | `/health`, `/openapi.json`, what is `public` |
+/// | a provider of identities | routes, sessions, streams, `/metrics`, `/events` | `/health`, `/openapi.json`, what is `public` |
 /// |---|---|---|
 /// | from [`auth`](Self::auth), else from the settings `AUTH_*` | whom it knows, with the permissions demanded | anybody |
 /// | none | anybody; a demand for permissions is a fault | anybody |
@@ -56,6 +57,7 @@ pub struct App {
     routes: Routes,
     info: Info,
     ws: Vec<(String, Ws)>,
+    sse: Vec<(String, Sse)>,
     health: HealthChecks,
     services: Vec<Box<dyn Configure>>,
     door: door::Door,
@@ -96,10 +98,11 @@ impl App {
             .drain_timeout(bus.drain_timeout)
             .event_log_max(bus.event_log_max)
             .dead_letters_max(bus.dead_letters_max);
-        let (ws, services, schedules) = (Vec::new(), Vec::new(), Vec::new());
+        let (ws, sse) = (Vec::new(), Vec::new());
+        let (services, schedules) = (Vec::new(), Vec::new());
         let (routes, health) = (Routes::new(), HealthChecks::new());
         let (door, info) = (door::Door::default(), Info::default());
-        Self { settings, runtime, routes, info, ws, health, services, door, schedules }
+        Self { settings, runtime, routes, info, ws, sse, health, services, door, schedules }
     }
 
     /// Adds a domain.
@@ -131,9 +134,25 @@ impl App {
         self
     }
 
+    /// Serves streams of server-sent events at `path`.
+    ///
+    /// ```no_run
+    /// # use callboard::{App, AppError, Event, settings::Settings, sse::Sse};
+    /// # async fn example<OrderPlaced: Event, OrderShipped: Event>() -> Result<(), AppError> {
+    /// App::new(Settings::load()?)
+    ///     .sse("/events/stream", Sse::new().listen::<OrderPlaced>().listen::<OrderShipped>())
+    ///     .run()
+    ///     .await
+    /// # }
+    /// ```
+    pub fn sse(mut self, path: impl Into<String>, sse: Sse) -> Self {
+        self.sse.push((path.into(), sse));
+        self
+    }
+
     /// Sets who tells who a client is; it comes before the settings `AUTH_*`. From then on routes,
-    /// sessions and operations are private; a table of routes or a list of permits with a provider
-    /// of its own keeps that.
+    /// sessions, streams and operations are private; a table of routes or a list of permits with a
+    /// provider of its own keeps that.
     ///
     /// ```no_run
     /// # use callboard::{App, AppError, auth::Provider, http::Routes, settings::Settings};
@@ -237,6 +256,12 @@ impl App {
         for (_, ws) in &ws {
             builder = ws.declare(builder)?;
         }
+        let sse = self.sse.into_iter().map(|(path, sse)| (path, sse.under(door.provider())));
+        let sse: Vec<_> = sse.collect();
+        for (path, sse) in &sse {
+            sse.check_at(path)?;
+            builder = sse.declare(builder)?;
+        }
         let runtime = builder.start().await?;
         let edges = running::Edges {
             openapi: routes.openapi(&self.info),
@@ -245,6 +270,7 @@ impl App {
             settings: self.settings,
             routes,
             ws,
+            sse,
             health: self.health,
             services: self.services,
             operations: door.operations,

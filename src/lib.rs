@@ -16,7 +16,9 @@ mod otlp;
 pub mod db;
 pub mod health;
 pub mod http;
+mod listening;
 pub mod ws;
+pub mod sse;
 mod app;
 pub use app::{App, AppError, Running};
 #[cfg(feature = "testing")]

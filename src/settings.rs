@@ -10,6 +10,7 @@ mod groups;
 mod auth;
 mod cors;
 mod otel;
+mod sse;
 
 use std::{env, iter};
 
@@ -20,6 +21,7 @@ pub use groups::{BusSettings, DbSettings, LogFormat, LogSettings, ServerSettings
 pub use otel::OtelSettings;
 pub use reader::Variable;
 use reader::{Layer, Reader};
+pub use sse::SseSettings;
 pub use tls::TlsSettings;
 
 /// Where [`Settings::load`] looks for a file, relative to the working directory.
@@ -36,7 +38,7 @@ const ENV_FILE: &str = ".env";
 /// | set, in the right form and within its limits | its value |
 /// | set in several places | the first of environment, `.env`, the application's defaults counts |
 /// | blank, in a wrong form, out of its limits, or not UTF-8 | a fault |
-/// | unknown, starting with `SERVER_`, `CORS_`, `AUTH_`, `DB_`, `BUS_`, `WS_` or `LOG_` | a fault |
+/// | unknown, starting with `SERVER_`, `CORS_`, `AUTH_`, `DB_`, `BUS_`, `WS_`, `SSE_` or `LOG_` | a fault |
 /// | unknown, any other name | ignored |
 /// | `OTEL_…`, whatever it holds | never a fault; see [`OtelSettings`] |
 ///
@@ -58,6 +60,8 @@ pub struct Settings {
     pub bus: BusSettings,
     /// WebSocket sessions.
     pub ws: WsSettings,
+    /// Streams of server-sent events.
+    pub sse: SseSettings,
     /// What the application writes about itself.
     pub log: LogSettings,
     /// Where spans are sent.
@@ -194,6 +198,7 @@ impl Settings {
             db: DbSettings::read(reader),
             bus: BusSettings::read(reader),
             ws: WsSettings::read(reader),
+            sse: SseSettings::read(reader),
             log: LogSettings::read(reader),
             otel: OtelSettings::read(reader),
         }

@@ -8,17 +8,15 @@ pub use fault::{WsError, WsFault};
 mod refusal;
 mod frame;
 mod link;
-mod sessions;
-mod hub;
+mod outlet;
 mod permits;
 mod permit;
 pub use permit::Permit;
-mod visitor;
+mod message;
 mod session;
 mod turnstile;
 mod assembly;
 mod pump;
-mod lifeline;
 mod origin;
 mod ticket;
 mod handshake;
@@ -31,12 +29,11 @@ use std::sync::atomic::Ordering;
 
 use actix_web::HttpRequest;
 use actix_web::web::{self, ServiceConfig};
-use callboard_actors::{Bus, Domain, Event, Replies, RuntimeBuilder, Subscriber};
+use callboard_actors::{Bus, Event, Replies, RuntimeBuilder};
 
-use self::hub::Hub;
+use self::outlet::Sessions;
 use self::permits::Permits;
 use self::session::Edge;
-use self::sessions::Sessions;
 use crate::auth::{Access, Provider};
 use crate::settings::WsSettings;
 
@@ -136,6 +133,34 @@ impl Ws {
         self
     }
 
+    /// Lets an event in only if it is valid, whether it is published or requested.
+    ///
+    /// What is wrong with it is told all at once: an error `invalid`, with a path to each field in
+    /// `details.errors`. The rules are those of [`garde`], as for
+    /// [`Routes::validate`](crate::http::Routes::validate).
+    ///
+    /// ```
+    /// use callboard::{Event, ws::Ws};
+    /// use garde::Validate;
+    ///
+    /// #[derive(Clone, serde::Serialize, serde::Deserialize, schemars::JsonSchema, Validate)]
+    /// struct ChatSend {
+    ///     #[garde(length(chars, min = 1, max = 2000))]
+    ///     text: String,
+    /// }
+    /// # impl Event for ChatSend { const NAME: &'static str = "chat.send"; }
+    ///
+    /// let ws = Ws::new().publish::<ChatSend>().validate::<ChatSend>();
+    /// ```
+    #[cfg(feature = "validate")]
+    pub fn validate<E>(mut self) -> Self
+    where
+        E: Event + garde::Validate<Context: Default>,
+    {
+        self.permits.check(E::NAME, crate::http::check_of::<E>());
+        self
+    }
+
     /// Sets who tells who a client is; a handshake without valid credentials is refused then.
     /// [`App::auth`](crate::App::auth) sets it for all sessions that have none of their own.
     pub fn auth(mut self, provider: impl Provider) -> Self {
@@ -189,14 +214,7 @@ impl Ws {
     /// As for [`check`](Self::check).
     pub fn declare(&self, runtime: RuntimeBuilder) -> Result<RuntimeBuilder, WsError> {
         self.check()?;
-        let (sessions, audiences) = (Arc::clone(&self.sessions), self.permits.audiences().clone());
-        let audiences = Arc::new(audiences);
-        let hub = Subscriber::new(move || Hub {
-            sessions: Arc::clone(&sessions),
-            audiences: Arc::clone(&audiences),
-        });
-        let domain = Domain::new("ws").actor(self.permits.feed(hub));
-        Ok(self.permits.declare(runtime).mount(domain))
+        Ok(self.permits.declare(runtime, &self.sessions))
     }
 
     /// Serves WebSockets at a path; for `App::configure`, on each thread of a server.

@@ -13,12 +13,13 @@ mod quotes;
 use callboard::db::Db;
 use callboard::http::Info;
 use callboard::settings::Settings;
+use callboard::sse::Sse;
 use callboard::ws::Ws;
 use callboard::{App, AppError, secs, telemetry};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use chat::{ChatSend, ChatSent};
-use orders::{OrderConfirmed, OrderSweep};
+use orders::{OrderConfirmed, OrderPlaced, OrderSweep};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("examples/shop/migrations");
 
@@ -49,6 +50,7 @@ async fn main() -> Result<(), AppError> {
                 .listen_in_room::<ChatSent>(|sent| &sent.room)
                 .listen::<OrderConfirmed>(),
         )
+        .sse("/events/stream", Sse::new().listen::<OrderPlaced>().listen::<OrderConfirmed>())
         .every(secs(5), OrderSweep {})
         .run()
         .await

@@ -12,6 +12,7 @@ use crate::db::DbError;
 use crate::health::HealthError;
 use crate::http::RoutesError;
 use crate::settings::SettingsError;
+use crate::sse::SseError;
 use crate::telemetry::TelemetryError;
 use crate::ws::WsError;
 
@@ -39,6 +40,9 @@ pub enum AppError {
     /// The permits of the WebSocket sessions.
     #[error(transparent)]
     Ws(#[from] WsError),
+    /// The events of the streams.
+    #[error(transparent)]
+    Sse(#[from] SseError),
     /// The key that verifies the tokens of clients.
     #[cfg(feature = "auth")]
     #[error(transparent)]

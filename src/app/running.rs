@@ -21,9 +21,10 @@ use super::listeners::{Kept, Listeners};
 use super::tls::Tls;
 use crate::auth::Access;
 use crate::health::HealthChecks;
-use crate::http::{self, Operations, Routes, SocketCounts, Traffic};
+use crate::http::{self, ListenerCounts, Operations, Routes, Traffic};
 use crate::otlp::Otlp;
 use crate::settings::Settings;
+use crate::sse::{Sse, SseStats};
 use crate::ws::{self, Ws, WsStats};
 
 /// A running application.
@@ -54,6 +55,7 @@ pub(super) struct Edges {
     #[cfg(feature = "swagger-ui")]
     pub(super) servers: Vec<String>,
     pub(super) ws: Vec<(String, Ws)>,
+    pub(super) sse: Vec<(String, Sse)>,
     pub(super) health: HealthChecks,
     pub(super) services: Vec<Box<dyn Configure>>,
     /// Who may watch; it has the provider of the whole application.
@@ -66,11 +68,18 @@ impl Edges {
     fn operations(&self, bus: &Bus, traffic: &Traffic) -> Operations {
         let operations = Operations::new(bus.clone()).traffic(traffic).health(&self.health);
         let operations = operations.under(self.operations.clone());
-        self.ws.iter().fold(operations, |operations, (path, ws)| {
+        let operations = self.ws.iter().fold(operations, |operations, (path, ws)| {
             let ws = ws.clone();
             operations.socket(path, move || {
                 let WsStats { sessions, slow_consumers } = ws.stats();
-                SocketCounts { sessions, slow_consumers }
+                ListenerCounts { open: sessions, slow_consumers }
+            })
+        });
+        self.sse.iter().fold(operations, |operations, (path, sse)| {
+            let sse = sse.clone();
+            operations.stream(path, move || {
+                let SseStats { streams, slow_consumers } = sse.stats();
+                ListenerCounts { open: streams, slow_consumers }
             })
         })
     }
@@ -93,6 +102,9 @@ impl Running {
         let docs = server.docs.then(|| http::docs(bus.clone(), &edges.servers));
         let sessions = edges.ws.iter().map(|(path, ws)| ws.install(path, &bus, &settings.ws));
         let (sessions, services) = (sessions.collect::<Vec<_>>(), edges.services.clone());
+        let install =
+            |(path, sse): &(String, Sse)| sse.install_counted(path, &bus, &settings.sse, &traffic);
+        let streams: Vec<_> = edges.sse.iter().map(install).collect();
         let (joining, cors) = (runtime.clone(), settings.cors.clone());
         let in_flight = InFlight::default();
         let beginning = in_flight.clone();
@@ -104,6 +116,7 @@ impl Running {
                 .wrap(http::safe_headers())
                 .configure(operations.clone());
             let app = sessions.iter().fold(app, |app, session| app.configure(session.clone()));
+            let app = streams.iter().fold(app, |app, stream| app.configure(stream.clone()));
             let app = app.configure(|config| services.iter().for_each(|s| s.configure(config)));
             let app = app.configure(routes.clone()).configure(openapi.clone());
             #[cfg(feature = "swagger-ui")]
@@ -257,6 +270,9 @@ async fn announce(runtime: &Runtime, edges: &Edges, kept: &Kept, addresses: &[So
     }
     for (path, _) in &edges.ws {
         tracing::info!("route GET {path} (WebSocket)");
+    }
+    for (path, _) in &edges.sse {
+        tracing::info!("route GET {path} (server-sent events)");
     }
     tracing::info!(
         "routes GET /health, /health/live, /health/ready, /metrics, /events, /openapi.json"

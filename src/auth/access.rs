@@ -1,5 +1,5 @@
-//! Who may use a route or a session: what its author declared enters, a guard for its door leaves,
-//! or what is wrong with the declaration.
+//! Who may use a route, a session or a stream: what its author declared enters, a guard for its door
+//! leaves, or what is wrong with the declaration.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use super::provider::Provider;
 use super::requirement::Requirement;
 
 const NO_PROVIDER: &str = "it demands permissions, but nothing tells who a client is: set \
-    AUTH_SECRET or AUTH_PUBLIC_KEY_FILE, or give a provider to `App::auth`, `Routes::auth` or \
-    `Ws::auth`";
+    AUTH_SECRET or AUTH_PUBLIC_KEY_FILE, or give a provider to `App::auth`, `Routes::auth`, \
+    `Ws::auth` or `Sse::auth`";
 const PUBLIC: &str =
     "it is public, where nobody has permissions: leave out `public`, or the permissions";
 

@@ -15,6 +15,7 @@ use callboard_actors::{Bus, Event, Replies, Reply, Request, RequestError, Reques
 use futures_util::poll;
 use serde_json::json;
 
+use super::accept;
 use super::bind::Binder;
 use super::call::Call;
 use super::lineage::{CORRELATION_ID, TRACE_STATE};
@@ -27,7 +28,13 @@ use super::validity::{Check, pass};
 const CREATED: &str = ".created";
 
 /// The type of a reply's body.
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const JSON_TYPE: &str = "application/json";
+const JSON: HeaderValue = HeaderValue::from_static(JSON_TYPE);
+
+/// Whether an answer of this status never has a body.
+fn has_no_body(status: StatusCode) -> bool {
+    [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT].contains(&status)
+}
 
 /// How a route speaks with the bus and with its client; resolved once.
 pub(super) struct Terms {
@@ -42,6 +49,14 @@ pub(super) struct Terms {
 }
 
 impl Terms {
+    /// Refuses a call whose client takes no JSON, unless the route never answers with any.
+    fn check_accept(&self, call: &Call) -> Result<(), Problem> {
+        if self.status.is_some_and(has_no_body) {
+            return Ok(());
+        }
+        accept::demand(call.request.headers(), JSON_TYPE)
+    }
+
     fn success<R: Event>(&self, reply: &R) -> Result<HttpResponse, Problem> {
         let body = serde_json::to_vec(reply).map_err(|error| {
             let text = format!("`{}` does not serialize: {error}", R::NAME);
@@ -121,6 +136,7 @@ macro_rules! of_call {
 impl<E: Replies> Endpoint for RequestEndpoint<E> {
     fn answer(&self, mut call: Call) -> Answer<'_> {
         Box::pin(async move {
+            self.terms.check_accept(&call)?;
             let mut patience = Patience::new(self.terms.timeout);
             let event: E = self.binder.bind(&mut call, &mut patience).await?;
             pass(&event, self.terms.check)?;
@@ -138,6 +154,7 @@ impl<E: Replies> Endpoint for RequestEndpoint<E> {
 impl<E: Event> Endpoint for PublishEndpoint<E> {
     fn answer(&self, mut call: Call) -> Answer<'_> {
         Box::pin(async move {
+            self.terms.check_accept(&call)?;
             let mut patience = Patience::new(self.terms.timeout);
             let event: E = self.binder.bind(&mut call, &mut patience).await?;
             pass(&event, self.terms.check)?;

@@ -25,7 +25,7 @@ use super::path::Pattern;
 use super::patience::Patience;
 use super::private::private;
 use super::problem::{FieldError, Problem};
-use super::readings::{self, Socket, SocketCounts, Sources};
+use super::readings::{self, ListenerCounts, Listeners, Sources};
 use super::serving::Serving;
 use super::traffic::Traffic;
 use crate::auth::{Access, Provider, Requirement};
@@ -68,8 +68,8 @@ use crate::health::{HealthChecks, HealthReport, HealthStatus};
 /// What `Accept` names decides the form of `/metrics`: JSON with the counters and quantiles of
 /// [`Bus::metrics`] for whoever has no wish, else `OpenMetrics` 1.0 (`application/openmetrics-text`)
 /// or the text format of Prometheus (`text/plain`). The text has also histograms of how long
-/// deliveries took by handler and requests by route, schedules and WebSocket sessions. All names
-/// start with `callboard_`, and all durations are in seconds.
+/// deliveries took by handler and requests by route, schedules, WebSocket sessions and streams of
+/// events. All names start with `callboard_`, and all durations are in seconds.
 ///
 /// A request is counted by the method and path of its route as declared, never by what the client
 /// wrote; HEAD is counted as GET, a method without an endpoint as `other`, and a path that nobody
@@ -119,9 +119,19 @@ impl Operations {
     pub(crate) fn socket(
         mut self,
         path: &str,
-        count: impl Fn() -> SocketCounts + Send + Sync + 'static,
+        count: impl Fn() -> ListenerCounts + Send + Sync + 'static,
     ) -> Self {
-        self.sources.sockets.push(Socket { path: path.to_owned(), count: Arc::new(count) });
+        self.sources.sockets.push(Listeners::new(path, count));
+        self
+    }
+
+    /// Shows streams of events at a path.
+    pub(crate) fn stream(
+        mut self,
+        path: &str,
+        count: impl Fn() -> ListenerCounts + Send + Sync + 'static,
+    ) -> Self {
+        self.sources.streams.push(Listeners::new(path, count));
         self
     }
 

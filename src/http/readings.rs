@@ -18,23 +18,33 @@ const DELIVERY_POWERS: std::ops::RangeInclusive<u32> = 7..=25;
 #[derive(Clone, Default)]
 pub(super) struct Sources {
     pub(super) traffic: Traffic,
-    pub(super) sockets: Vec<Socket>,
+    pub(super) sockets: Vec<Listeners>,
+    pub(super) streams: Vec<Listeners>,
 }
 
-/// WebSocket sessions at one path.
+/// Clients that listen at one path, over WebSockets or streams of events.
 #[derive(Clone)]
-pub(super) struct Socket {
-    pub(super) path: String,
-    pub(super) count: Arc<dyn Fn() -> SocketCounts + Send + Sync>,
+pub(super) struct Listeners {
+    path: String,
+    count: Arc<dyn Fn() -> ListenerCounts + Send + Sync>,
 }
 
-/// How the WebSocket sessions at one path are.
+/// How the clients that listen at one path are.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SocketCounts {
-    /// Sessions that are open.
-    pub(crate) sessions: usize,
-    /// Sessions that were ended because their client did not read.
+pub(crate) struct ListenerCounts {
+    /// Sessions or streams that are open.
+    pub(crate) open: usize,
+    /// Those that were ended because their client did not read.
     pub(crate) slow_consumers: u64,
+}
+
+impl Listeners {
+    pub(super) fn new(
+        path: &str,
+        count: impl Fn() -> ListenerCounts + Send + Sync + 'static,
+    ) -> Self {
+        Self { path: path.to_owned(), count: Arc::new(count) }
+    }
 }
 
 /// A counter or a gauge of each handler.
@@ -62,6 +72,19 @@ const COLUMNS: [Column; 15] = {
     ]
 };
 
+/// What is open and what was ended, as metrics and what they mean.
+#[rustfmt::skip] // A table.
+const SOCKETS: [(&str, &str); 2] = [
+    ("callboard_ws_sessions", "WebSocket sessions that are open."),
+    ("callboard_ws_slow_consumers", "WebSocket sessions that were ended because their client did not read."),
+];
+
+#[rustfmt::skip] // A table.
+const STREAMS: [(&str, &str); 2] = [
+    ("callboard_sse_streams", "Streams of server-sent events that are open."),
+    ("callboard_sse_slow_consumers", "Streams of server-sent events that were ended because their client did not read."),
+];
+
 const STATUSES: [(&str, HandlerStatus); 4] = [
     ("up", HandlerStatus::Up),
     ("restarting", HandlerStatus::Restarting),
@@ -75,9 +98,9 @@ const CIRCUITS: [(&str, CircuitState); 3] = [
     ("half_open", CircuitState::HalfOpen),
 ];
 
-impl fmt::Debug for Socket {
+impl fmt::Debug for Listeners {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Listeners").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -88,7 +111,8 @@ pub(super) fn text(bus: &Bus, sources: &Sources, dialect: Dialect) -> String {
     write_totals(&mut exposition, bus, &metrics);
     write_handlers(&mut exposition, &metrics);
     write_traffic(&mut exposition, &sources.traffic);
-    write_sockets(&mut exposition, &sources.sockets);
+    write_listeners(&mut exposition, &sources.sockets, SOCKETS);
+    write_listeners(&mut exposition, &sources.streams, STREAMS);
     exposition.finish()
 }
 
@@ -167,15 +191,17 @@ fn write_traffic(exposition: &mut Exposition, traffic: &Traffic) {
     }
 }
 
-fn write_sockets(exposition: &mut Exposition, sockets: &[Socket]) {
-    let counts: Vec<_> = sockets.iter().map(|socket| (&*socket.path, (socket.count)())).collect();
-    let help = "WebSocket sessions that are open.";
-    let mut family = exposition.family(Kind::Gauge, "callboard_ws_sessions", help);
+fn write_listeners(
+    exposition: &mut Exposition,
+    listeners: &[Listeners],
+    [open, slow]: [(&'static str, &'static str); 2],
+) {
+    let counts: Vec<_> = listeners.iter().map(|at| (&*at.path, (at.count)())).collect();
+    let mut family = exposition.family(Kind::Gauge, open.0, open.1);
     for (path, counts) in &counts {
-        family.sample(&[("path", path)], counts.sessions);
+        family.sample(&[("path", path)], counts.open);
     }
-    let help = "WebSocket sessions that were ended because their client did not read.";
-    let mut family = exposition.family(Kind::Counter, "callboard_ws_slow_consumers", help);
+    let mut family = exposition.family(Kind::Counter, slow.0, slow.1);
     for (path, counts) in &counts {
         family.sample(&[("path", path)], counts.slow_consumers);
     }

@@ -72,6 +72,7 @@ const TIMEOUT_MAX: Duration = Duration::from_hours(365 * 24);
 /// | 403 | `forbidden` | a permission is missing |
 /// | 400 | `malformed_json`, `bad_encoding`, `broken_body` | a body or a URI that cannot be read |
 /// | 405 | `method_not_allowed` | another method; `Allow` names those there are |
+/// | 406 | `not_acceptable` | `Accept` excludes `application/json`, and the status is not 204 or 205 |
 /// | 408 | `body_timeout` | the body did not arrive in time |
 /// | 413 | `body_too_large` | the body is larger than `SERVER_BODY_MAX` |
 /// | 415 | `unsupported_media_type` | a body that is not `application/json` or `application/*+json` |

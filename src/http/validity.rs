@@ -9,11 +9,11 @@ use garde::Validate;
 use super::problem::{FieldError, Problem};
 
 /// Finds what is wrong with an event of one type.
-pub(super) type Check = fn(&dyn Any) -> Vec<FieldError>;
+pub(crate) type Check = fn(&dyn Any) -> Vec<FieldError>;
 
 /// The check that a type brings along.
 #[cfg(feature = "validate")]
-pub(super) fn check_of<E: Validate<Context: Default> + 'static>() -> Check {
+pub(crate) fn check_of<E: Validate<Context: Default> + 'static>() -> Check {
     |event| {
         let Some(event) = event.downcast_ref::<E>() else {
             // Two types under one name; the runtime does not start with them.

@@ -47,6 +47,12 @@ pub enum WsFault {
         /// What is wrong, and what to do about it.
         reason: &'static str,
     },
+    /// A check of an event that does not come in.
+    #[error("`{event}` is to be valid, but clients may neither publish nor request it")]
+    UnusedCheck {
+        /// The event's name.
+        event: &'static str,
+    },
     /// One name for two types.
     #[error("`{event}` is the name of two types, {first} and {second}: rename one")]
     TypeClash {

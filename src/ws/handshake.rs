@@ -5,18 +5,16 @@ use std::sync::Arc;
 use actix_http::ws::{HandshakeError, verify_handshake};
 use actix_web::body::BoxBody;
 use actix_web::http::{StatusCode, header};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
-use callboard_actors::Identity;
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use serde_json::json;
 
-use super::lifeline::Lifeline;
 use super::link::Link;
 use super::origin;
 use super::pump;
 use super::session::{Edge, Session};
 use super::ticket;
-use super::visitor::Visitor;
-use crate::http::{Problem, continued};
+use crate::http::continued;
+use crate::listening::{Lifeline, Visitor};
 
 /// When a client that found no room may try again, in seconds.
 const RETRY_AFTER: u64 = 5;
@@ -34,7 +32,8 @@ pub(super) async fn accept(
     if let Err(error) = verify_handshake(request.head()) {
         return no_handshake(error);
     }
-    let visitor = match receive(edge, request).await {
+    let shown = || ticket::credentials(request.headers());
+    let visitor = match Visitor::receive(&edge.door, request, shown).await {
         Ok(visitor) => visitor,
         Err(problem) => return problem.trace_id(edge.bus.new_trace_id()).error_response(),
     };
@@ -48,7 +47,8 @@ pub(super) async fn accept(
     if !edge.bus.health().is_running {
         return unavailable("shutdown", "the server is shutting down");
     }
-    let session = Session::new(edge, seat, &link, visitor);
+    let opened_in = continued(request.headers());
+    let session = Session::new(edge, seat, &link, visitor, opened_in);
     match pump::connect(request, payload, session, &link, settings.frame_max) {
         Ok(mut response) => {
             // A browser gives up when none of the subprotocols is selected that it offered.
@@ -59,24 +59,6 @@ pub(super) async fn accept(
             response.map_body(|_, body| BoxBody::new(Lifeline::new(body, &link)))
         }
         Err(error) => error.error_response(),
-    }
-}
-
-/// Finds out who comes; where nobody stands at the door, a middleware may have.
-async fn receive(edge: &Edge, request: &HttpRequest) -> Result<Visitor, Problem> {
-    let opened_in = continued(request.headers());
-    match &edge.door {
-        Ok(Some(guard)) => {
-            let known = guard.admit(ticket::credentials(request.headers())).await?;
-            let (identity, expires_at) = (Some(known.identity), known.expires_at);
-            Ok(Visitor { identity, expires_at, opened_in })
-        }
-        Ok(None) => {
-            let identity = request.extensions().get::<Identity>().cloned();
-            Ok(Visitor { identity, expires_at: None, opened_in })
-        }
-        // The log named the fault when the route was installed.
-        Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "bad_route")),
     }
 }
 

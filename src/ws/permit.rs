@@ -6,9 +6,9 @@ use std::fmt;
 
 use callboard_actors::{Event, Replies};
 
-use super::hub::Audience;
 use super::permits::Permits;
 use crate::auth::Requirement;
+use crate::listening::Audience;
 
 /// What clients may do with an event, and who may: the full form of a line in [`Ws`](super::Ws).
 #[must_use = "a permit permits nothing until it is in a list"]

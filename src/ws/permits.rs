@@ -1,21 +1,21 @@
 //! The permit list: names enter from the wire, and what is behind a permitted name leaves, with its
 //! type erased.
 
-use std::any::{TypeId, type_name};
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use callboard_actors::{
-    Bus, Event, Identity, PublishError, Replies, RequestError, RuntimeBuilder, Subscriber, TraceId,
-    TraceParent,
+    Bus, Event, Identity, PublishError, Replies, RequestError, RuntimeBuilder, TraceId, TraceParent,
 };
 use serde_json::value::RawValue;
 
 use super::fault::WsFault;
-use super::hub::{Audience, Hub};
+use super::outlet::Sessions;
 use super::refusal::{BadPayload, Refusal};
 use crate::auth::{Access, Requirement};
+use crate::http::Check;
+use crate::listening::{Audience, Disagreement, Ears, Names, check};
 
 /// What a client sent, ready to be turned into an event.
 pub(super) struct Call<'c> {
@@ -25,6 +25,8 @@ pub(super) struct Call<'c> {
     pub(super) parent: Option<TraceParent>,
     pub(super) source: Arc<str>,
     pub(super) identity: Option<Identity>,
+    /// What the event has to pass, beyond being one.
+    pub(super) check: Option<Check>,
 }
 
 /// The reply to a request, ready to be written into a frame.
@@ -56,12 +58,10 @@ pub(super) enum Entrance {
 #[derive(Clone, Default)]
 pub(super) struct Permits {
     entrances: HashMap<&'static str, (Entrance, Requirement)>,
-    audiences: HashMap<&'static str, Audience>,
-    /// What is demanded of those who listen.
-    ears: HashMap<&'static str, Requirement>,
-    feeds: Vec<fn(Subscriber<Hub>) -> Subscriber<Hub>>,
+    ears: Ears<Sessions>,
     declarations: Vec<fn(RuntimeBuilder) -> RuntimeBuilder>,
-    types: HashMap<&'static str, (TypeId, &'static str)>,
+    names: Names,
+    checks: HashMap<&'static str, Check>,
     faults: Vec<WsFault>,
 }
 
@@ -82,51 +82,57 @@ impl Permits {
         if !self.knows::<E>() {
             return;
         }
-        match self.ears.get(E::NAME) {
-            Some(demanded) if *demanded != requirement => {
-                self.faults.push(WsFault::TwoRequirements { event: E::NAME });
-            }
-            Some(_) => {}
-            None => _ = self.ears.insert(E::NAME, requirement),
+        for disagreement in self.ears.listen::<E>(audience, requirement) {
+            let event = E::NAME;
+            self.faults.push(match disagreement {
+                Disagreement::Audience => WsFault::TwoAudiences { event },
+                Disagreement::Requirement => WsFault::TwoRequirements { event },
+            });
         }
-        match (self.audiences.get(E::NAME), &audience) {
-            (None, _) => {
-                self.audiences.insert(E::NAME, audience);
-                self.feeds.push(Subscriber::on::<E, ()>);
-                self.declarations.push(RuntimeBuilder::listens::<E>);
-            }
-            (Some(Audience::Everybody), Audience::Everybody) => {}
-            _ => self.faults.push(WsFault::TwoAudiences { event: E::NAME }),
-        }
+    }
+
+    /// Lets an event in only if it passes.
+    #[cfg(feature = "validate")]
+    pub(super) fn check(&mut self, event: &'static str, check: Check) {
+        self.checks.insert(event, check);
+    }
+
+    /// What an event has to pass to come in.
+    pub(super) fn check_of(&self, event: &str) -> Option<Check> {
+        self.checks.get(event).copied()
     }
 
     /// All that is wrong with it, behind the door where it is to stand.
     pub(super) fn faults(&self, access: &Access) -> Vec<WsFault> {
-        let entrances = self.entrances.iter().map(|(event, (_, requirement))| (event, requirement));
-        let demands = entrances.chain(&self.ears);
-        let mut bad: Vec<_> = demands
-            .filter_map(|(event, requirement)| Some((*event, access.fault_of(requirement)?)))
+        let entrances = self.entrances.iter();
+        let entrances = entrances.map(|(event, (_, requirement))| (*event, requirement));
+        let mut bad: Vec<_> = entrances
+            .chain(self.ears.demands())
+            .filter_map(|(event, requirement)| Some((event, access.fault_of(requirement)?)))
             .collect();
         bad.sort_unstable();
         bad.dedup();
         let bad = bad.into_iter().map(|(event, reason)| WsFault::BadPermit { event, reason });
         let door = access.fault().map(|reason| WsFault::BadAccess { reason });
-        self.faults.iter().cloned().chain(door).chain(bad).collect()
+        self.faults.iter().cloned().chain(door).chain(bad).chain(self.unused_checks()).collect()
     }
 
-    /// Tells the graph what comes from outside and what goes there.
-    pub(super) fn declare(&self, builder: RuntimeBuilder) -> RuntimeBuilder {
+    fn unused_checks(&self) -> impl Iterator<Item = WsFault> {
+        let unused = self.checks.keys().filter(|event| !self.entrances.contains_key(*event));
+        let mut unused: Vec<_> = unused.copied().collect();
+        unused.sort_unstable();
+        unused.into_iter().map(|event| WsFault::UnusedCheck { event })
+    }
+
+    /// Tells the graph what comes from outside and what goes there, and mounts who brings it there.
+    pub(super) fn declare(
+        &self,
+        builder: RuntimeBuilder,
+        sessions: &Arc<Sessions>,
+    ) -> RuntimeBuilder {
         let declare = |builder, declaration: &fn(_) -> _| declaration(builder);
-        self.declarations.iter().fold(builder, declare)
-    }
-
-    /// Subscribes the hub to all that may be listened to.
-    pub(super) fn feed(&self, hub: Subscriber<Hub>) -> Subscriber<Hub> {
-        self.feeds.iter().fold(hub, |hub, feed| feed(hub))
-    }
-
-    pub(super) fn audiences(&self) -> &HashMap<&'static str, Audience> {
-        &self.audiences
+        let builder = self.declarations.iter().fold(builder, declare);
+        self.ears.mount(builder, "ws", sessions)
     }
 
     pub(super) fn entrance(
@@ -146,10 +152,7 @@ impl Permits {
         event: &str,
         identity: Option<&Identity>,
     ) -> Result<&'static str, Refusal> {
-        let known = self.ears.get_key_value(event);
-        let (name, requirement) = known.ok_or_else(Refusal::not_permitted)?;
-        check(requirement, identity)?;
-        Ok(name)
+        Ok(self.ears.heard(event, identity)?)
     }
 
     /// Says whether the entrance is new.
@@ -174,28 +177,19 @@ impl Permits {
 
     /// Says whether the name stands for this type and no other.
     fn knows<E: Event>(&mut self) -> bool {
-        let (new, second) = (TypeId::of::<E>(), type_name::<E>());
-        let (known, first) = *self.types.entry(E::NAME).or_insert((new, second));
-        if known != new {
-            let event = E::NAME;
-            self.faults.push(WsFault::TypeClash { event, first, second });
-        }
-        known == new
+        let Err((first, second)) = self.names.learn::<E>() else {
+            return true;
+        };
+        self.faults.push(WsFault::TypeClash { event: E::NAME, first, second });
+        false
     }
-}
-
-/// What demands nothing is also for those whom nobody knows.
-fn check(requirement: &Requirement, identity: Option<&Identity>) -> Result<(), Refusal> {
-    if !requirement.demands_permissions() {
-        return Ok(());
-    }
-    let identity = identity.ok_or_else(Refusal::unauthorized)?;
-    requirement.check(identity).map_err(|forbidden| Refusal::forbidden(&forbidden))
 }
 
 impl Call<'_> {
     fn read<E: Event>(&self) -> Result<E, BadPayload> {
-        serde_json::from_str(self.payload).or_else(|_| self.look_closer())
+        let event: E = serde_json::from_str(self.payload).or_else(|_| self.look_closer())?;
+        let errors = self.check.map(|check| check(&event)).unwrap_or_default();
+        if errors.is_empty() { Ok(event) } else { Err(BadPayload::Invalid(errors)) }
     }
 
     /// Reads once more what could not be read, to find out which field is to blame.
@@ -203,7 +197,7 @@ impl Call<'_> {
         let mut reader = serde_json::Deserializer::from_str(self.payload);
         serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let path = error.path().to_string();
-            BadPayload {
+            BadPayload::Unreadable {
                 field: (path != ".").then_some(path),
                 reason: error.into_inner().to_string(),
             }

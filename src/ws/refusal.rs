@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::auth::Forbidden;
+use crate::http::FieldError;
+use crate::listening::Denied;
 
 /// The `error` of a frame: a code for programs and a text for people.
 #[derive(Debug, Serialize)]
@@ -19,10 +21,15 @@ pub(super) struct Refusal {
 
 /// Why a payload is not the event that its frame names.
 #[derive(Debug)]
-pub(super) struct BadPayload {
-    /// The path to the field, such as `lines[2].price`; `None` when the whole is wrong.
-    pub(super) field: Option<String>,
-    pub(super) reason: String,
+pub(super) enum BadPayload {
+    /// It is of another type.
+    Unreadable {
+        /// The path to the field, such as `lines[2].price`; `None` when the whole is wrong.
+        field: Option<String>,
+        reason: String,
+    },
+    /// It breaks the rules of its content.
+    Invalid(Vec<FieldError>),
 }
 
 impl Refusal {
@@ -43,12 +50,12 @@ impl Refusal {
     }
 
     /// The client is known, but may not do this.
-    pub(super) fn forbidden(forbidden: &Forbidden) -> Self {
+    fn forbidden(forbidden: &Forbidden) -> Self {
         Self::new(forbidden.code(), forbidden.to_string())
     }
 
     /// It would take a client that is known.
-    pub(super) fn unauthorized() -> Self {
+    fn unauthorized() -> Self {
         Self::new("unauthorized", "who asks for this must be known")
     }
 
@@ -93,8 +100,27 @@ impl Refusal {
     }
 }
 
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::NotPermitted => Self::not_permitted(),
+            Denied::Unknown => Self::unauthorized(),
+            Denied::Forbidden(forbidden) => Self::forbidden(&forbidden),
+        }
+    }
+}
+
 impl From<BadPayload> for Refusal {
-    fn from(BadPayload { field, reason }: BadPayload) -> Self {
+    fn from(bad: BadPayload) -> Self {
+        let (field, reason) = match bad {
+            BadPayload::Unreadable { field, reason } => (field, reason),
+            BadPayload::Invalid(errors) => {
+                return Self {
+                    details: Some(json!({ "errors": errors })),
+                    ..Self::new("invalid", "the event's content is wrong")
+                };
+            }
+        };
         let message = match &field {
             Some(field) => format!("`{field}`: {reason}"),
             None => reason,

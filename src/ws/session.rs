@@ -4,33 +4,26 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use actix::prelude::*;
 use actix_http::ws::CloseCode;
 use bytestring::ByteString;
-use callboard_actors::{Bus, PublishError, TraceId};
-use futures_util::Stream;
-use futures_util::future::LocalBoxFuture;
-use futures_util::stream::FuturesUnordered;
+use callboard_actors::{Bus, PublishError, TraceId, TraceParent};
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::frame::{self, EventOrder, Id, Notice, Order};
 use super::link::{Link, Out};
+use super::message::Message as Recorded;
+use super::outlet::{Seat, Sessions};
 use super::permits::{Answer, Answering, Call, Entrance, NoAnswer, Permits, Publishing};
 use super::refusal::Refusal;
-use super::sessions::{Seat, Sessions};
-use super::visitor::{Message as Recorded, Visitor};
-use crate::auth::Guard;
+use crate::listening::{Door, Turn, Visitor, turns};
 use crate::settings::WsSettings;
 
 /// How long a client may take to answer the last frame, when a heartbeat is longer than that.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
-
-/// How often a session looks at the clock of the day, at least: it can be set, and stands still on no
-/// machine that sleeps.
-const CLOCK_LOOK: Duration = Duration::from_mins(1);
 
 /// Of a session whose token has expired; the code is of those left to applications.
 const EXPIRED: (CloseCode, &str) = (CloseCode::Other(4401), "the token has expired");
@@ -41,8 +34,7 @@ pub(super) struct Edge {
     pub(super) sessions: Arc<Sessions>,
     pub(super) bus: Bus,
     pub(super) settings: WsSettings,
-    /// Who stands at the door, if anybody; or why nobody may come in.
-    pub(super) door: Result<Option<Guard>, &'static str>,
+    pub(super) door: Door,
 }
 
 /// What came from the client; the answer says that the next frame may come.
@@ -86,6 +78,8 @@ pub(super) struct Session {
     link: Arc<Link>,
     edge: Arc<Edge>,
     visitor: Visitor,
+    /// The place in a trace from which it was opened.
+    opened_in: Option<TraceParent>,
     source: Arc<str>,
     in_flight: usize,
     /// Whether the client's last event waits for room in a handler's queue. It is not read from
@@ -96,13 +90,20 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(edge: &Arc<Edge>, seat: Seat, link: &Arc<Link>, visitor: Visitor) -> Self {
+    pub(super) fn new(
+        edge: &Arc<Edge>,
+        seat: Seat,
+        link: &Arc<Link>,
+        visitor: Visitor,
+        opened_in: Option<TraceParent>,
+    ) -> Self {
         Self {
             source: format!("ws:{}", seat.id()).into(),
             seat,
             link: Arc::clone(link),
             edge: Arc::clone(edge),
             visitor,
+            opened_in,
             in_flight: 0,
             is_publishing: false,
             is_ending: false,
@@ -125,17 +126,13 @@ impl Session {
 
     /// What an expired token has begun goes on; nobody hears of it.
     fn watch_expiry(&mut self, ctx: &mut Context<Self>) {
-        let Some(expires_at) = self.visitor.expires_at else {
-            return;
-        };
-        match expires_at.duration_since(SystemTime::now()) {
-            Ok(left) if !left.is_zero() => {
-                ctx.run_later(left.min(CLOCK_LOOK), Self::watch_expiry);
-            }
-            _ => {
+        match self.visitor.next_look() {
+            None => {}
+            Some(Duration::ZERO) => {
                 let (code, why) = EXPIRED;
                 self.link.close(code, why);
             }
+            Some(left) => _ = ctx.run_later(left, Self::watch_expiry),
         }
     }
 
@@ -174,7 +171,7 @@ impl Session {
         let trace_id = order.trace_id.unwrap_or_else(|| bus.new_trace_id());
         let about = About {
             trace_id,
-            recorded: Recorded::begin(bus, trace_id, &order.event_type, &self.visitor),
+            recorded: Recorded::begin(bus, trace_id, &order.event_type, self.opened_in),
             event_type: order.event_type,
             reply_event: order.reply_event,
             id,
@@ -185,6 +182,7 @@ impl Session {
             parent: about.recorded.as_ref().map(|recorded| recorded.place),
             source: Arc::clone(&self.source),
             identity: self.visitor.identity.clone(),
+            check: self.edge.permits.check_of(&about.event_type),
         };
         let in_flight_max = self.edge.settings.in_flight_max;
         let permits = &self.edge.permits;
@@ -330,36 +328,6 @@ impl Actor for Session {
         self.watch_expiry(ctx);
         ctx.add_stream(turns(&self.link));
     }
-}
-
-/// What becomes of a link.
-enum Turn {
-    /// The session has to come to its end.
-    Ending,
-    /// The last frame was sent.
-    Closing,
-    /// The pump is gone.
-    Gone,
-}
-
-/// All of them as one stream, because an actor asks each of its futures whenever it is woken for any
-/// of them, and these are waited for as long as it lives.
-fn turns(link: &Arc<Link>) -> impl Stream<Item = Turn> + use<> {
-    let turns = FuturesUnordered::<LocalBoxFuture<'static, Turn>>::new();
-    let [ending, closing, gone] = [(); 3].map(|()| Arc::clone(link));
-    turns.push(Box::pin(async move {
-        ending.ending().await;
-        Turn::Ending
-    }));
-    turns.push(Box::pin(async move {
-        closing.closing().await;
-        Turn::Closing
-    }));
-    turns.push(Box::pin(async move {
-        gone.gone().await;
-        Turn::Gone
-    }));
-    turns
 }
 
 impl StreamHandler<Turn> for Session {

@@ -21,6 +21,7 @@ mod secure;
 mod settings;
 mod shop;
 mod shop_domains;
+mod sse;
 #[cfg(feature = "testing")]
 mod supervision;
 #[cfg(all(feature = "auth", feature = "testing"))]

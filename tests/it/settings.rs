@@ -275,7 +275,7 @@ fn a_unix_socket_has_a_path_and_a_mode_and_no_certificate() {
 
 #[test]
 fn each_variable_reaches_its_own_field() {
-    let Settings { server, db, bus, ws, log, .. } = Settings::from_vars([
+    let Settings { server, db, bus, ws, sse, log, .. } = Settings::from_vars([
         ("SERVER_HOST", "::1"),
         ("SERVER_PORT", "0"),
         ("SERVER_DEBUG", "true"),
@@ -306,6 +306,12 @@ fn each_variable_reaches_its_own_field() {
         ("WS_ROOMS_MAX", "109"),
         ("WS_IN_FLIGHT_MAX", "110"),
         ("WS_ORIGINS", "https://a.example, http://LOCALHOST:3000"),
+        ("SSE_STREAMS_MAX", "111"),
+        ("SSE_QUEUE_MAX", "112"),
+        ("SSE_REPLAY_MAX", "113"),
+        ("SSE_ROOMS_MAX", "114"),
+        ("SSE_HEARTBEAT", "4"),
+        ("SSE_RETRY", "0.75"),
         ("LOG_LEVEL", "warn,callboard=debug"),
         ("LOG_FORMAT", "JSON"),
         ("SERVER_DOCS", "off"),
@@ -341,6 +347,10 @@ fn each_variable_reaches_its_own_field() {
     assert_eq!(ws.rooms_max, 109);
     assert_eq!(ws.in_flight_max, 110);
     assert_eq!(ws.origins, ["https://a.example", "http://localhost:3000"]);
+    assert_eq!((sse.streams_max, sse.queue_max), (111, 112));
+    assert_eq!((sse.replay_max, sse.rooms_max), (113, 114));
+    assert_eq!(sse.heartbeat, Duration::from_secs(4));
+    assert_eq!(sse.retry, Duration::from_millis(750));
     assert_eq!(log.level, "warn,callboard=debug");
     assert_eq!(log.format, LogFormat::Json);
 }
@@ -348,10 +358,10 @@ fn each_variable_reaches_its_own_field() {
 #[test]
 fn the_list_of_variables_tells_the_truth() {
     let mut names = variable_names();
-    assert_eq!(names.len(), 61);
+    assert_eq!(names.len(), 67);
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 61, "a name is listed twice");
+    assert_eq!(names.len(), 67, "a name is listed twice");
     for variable in Settings::variables() {
         assert!(!variable.meaning.is_empty(), "{variable:?}");
         assert!(!variable.expects.is_empty(), "{variable:?}");
@@ -398,7 +408,7 @@ fn sizes_start_at_one() {
         }
         checked += 1;
     }
-    assert_eq!(checked, 14);
+    assert_eq!(checked, 18);
 }
 
 #[test]
@@ -409,6 +419,8 @@ fn times_are_finite_and_above_zero() {
         "BUS_DRAIN_TIMEOUT",
         "WS_HEARTBEAT",
         "WS_IDLE_TIMEOUT",
+        "SSE_HEARTBEAT",
+        "SSE_RETRY",
     ];
     for name in times {
         for text in ["0", "0.0", "-0", "-1", "NaN", "inf", "-inf", "1e-12", "1e9", "1e300", "30s"] {

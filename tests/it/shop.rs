@@ -239,3 +239,22 @@ async fn chat_reaches_who_subscribed_and_joined_and_orders_can_be_watched_not_fo
     let watched = outside.next().await;
     assert_eq!(watched["event_type"], "order.confirmed", "{watched}");
 }
+
+#[actix_web::test]
+async fn orders_are_streamed_to_who_listens() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shop, ada) = with_ada(&folder).await;
+    let streaming = awc::Client::new().get(shop.url("/events/stream")).send();
+    let mut stream = streaming.await.unwrap();
+    let (status, placed) = shop.post("/orders", order(ada, "BOOK", 1)).await;
+    assert_eq!(status, 201, "{placed}");
+    let mut text = String::new();
+    for name in ["event: order.placed\n", "event: order.confirmed\n"] {
+        while !text.contains(name) {
+            let chunk = stream.next().await.expect("the stream goes on").unwrap();
+            text += str::from_utf8(&chunk).unwrap();
+        }
+    }
+    drop(stream);
+    assert!(shop.terminate().success());
+}

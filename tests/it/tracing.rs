@@ -34,6 +34,7 @@ const IN_CHILD: &str = "CALLBOARD_TEST_TRACING";
 
 /// A place in a trace, as a client says it.
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+#[cfg(feature = "otel")]
 const CALLER: &str = "b7ad6b7169203331";
 
 /// Runs the test once more in a process of its own, where it does `check`; gives what that process
@@ -57,6 +58,7 @@ fn in_process<F: Fn() -> D, D: Future<Output = ()>>(check: F) -> Option<String> 
 }
 
 /// Waits until something holds that no signal tells of.
+#[cfg(feature = "otel")]
 async fn until(what: &str, holds: impl Fn() -> bool) {
     let waited = timeout(PATIENCE, async {
         while !holds() {

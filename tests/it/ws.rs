@@ -8,3 +8,5 @@ mod peer;
 mod permits;
 mod server;
 mod silence;
+#[cfg(feature = "validate")]
+mod validating;

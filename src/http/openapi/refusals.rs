@@ -16,6 +16,7 @@ const STATUSES: &[(u16, &str, &str)] = &[
     (401, "Unauthorized", "Nobody is known to have sent the request."),
     (403, "Forbidden", "The client may not do this."),
     (404, "NotFound", "What the request names does not exist."),
+    (406, "NotAcceptable", "The client takes no JSON."),
     (408, "RequestTimeout", "The body did not arrive in time."),
     (409, "Conflict", "The request does not fit to how things are now."),
     (413, "ContentTooLarge", "The body is larger than the server takes."),
@@ -106,6 +107,9 @@ impl Refusals {
         let mut statuses = ALWAYS.to_vec();
         if route.types().reply.is_some() {
             statuses.extend(OF_HANDLERS);
+        }
+        if !route.success_status().is_some_and(|status| [204, 205].contains(&status)) {
+            statuses.push(406);
         }
         if intake.has_fields {
             statuses.extend([400, 422]);

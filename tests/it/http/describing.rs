@@ -129,15 +129,15 @@ fn responses_are_those_that_the_route_gives() {
         let responses = document["paths"][path][method]["responses"].as_object().unwrap();
         responses.keys().map(|status| status.parse().unwrap()).collect::<Vec<u16>>()
     };
-    let refused = [400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 501, 503, 504];
+    let refused = [400, 401, 403, 404, 406, 408, 409, 413, 415, 422, 429, 500, 501, 503, 504];
     assert_eq!(
         statuses("/cakes/{cake_id}", "get"),
-        [200, 204, 400, 401, 403, 404, 409, 410, 422, 429, 500, 501, 503, 504]
+        [200, 204, 400, 401, 403, 404, 406, 409, 410, 422, 429, 500, 501, 503, 504]
     );
     assert_eq!(statuses("/eat", "post"), [&[204], &refused[..]].concat());
     assert_eq!(statuses("/cakes", "post"), [&[201], &refused[..]].concat());
     assert_eq!(statuses("/orders", "post"), [&[202], &refused[..]].concat());
-    assert_eq!(statuses("/drop", "post"), [202, 400, 408, 413, 415, 422, 500, 503]);
+    assert_eq!(statuses("/drop", "post"), [202, 400, 406, 408, 413, 415, 422, 500, 503]);
     let find = &document["paths"]["/cakes/{cake_id}"]["get"]["responses"];
     assert_eq!(find["404"]["$ref"], "#/components/responses/NotFound");
     assert_eq!(find["410"]["description"], "`eaten`");

@@ -1,22 +1,10 @@
-//! Who a client of a session is, and the span of one of its messages, where somebody records spans.
+//! The span of one message of a session, where somebody records spans.
 
-use std::time::SystemTime;
-
-use callboard_actors::{Bus, Identity, SPAN_TARGET, TraceId, TraceParent};
+use callboard_actors::{Bus, SPAN_TARGET, TraceId, TraceParent};
 use tracing::Span;
 use tracing::field::Empty;
 
 use crate::telemetry::is_sampled;
-
-/// Who a client is, as the server established it.
-#[derive(Default)]
-pub(super) struct Visitor {
-    pub(super) identity: Option<Identity>,
-    /// Until when that holds.
-    pub(super) expires_at: Option<SystemTime>,
-    /// The place in a trace from which the session was opened.
-    pub(super) opened_in: Option<TraceParent>,
-}
 
 /// A message that is being answered, and is recorded.
 #[derive(Debug)]
@@ -27,14 +15,14 @@ pub(super) struct Message {
 
 impl Message {
     /// `None` where nobody records. A session outlives any trace, so a message is in one of its own,
-    /// with a link to the one in which the session was opened.
+    /// with a `link` to the one in which the session was opened.
     pub(super) fn begin(
         bus: &Bus,
         trace_id: TraceId,
         event: &str,
-        visitor: &Visitor,
+        link: Option<TraceParent>,
     ) -> Option<Self> {
-        let (span_id, link) = (bus.new_span_id(), visitor.opened_in);
+        let span_id = bus.new_span_id();
         let span = tracing::trace_span!(
             target: SPAN_TARGET,
             parent: None,

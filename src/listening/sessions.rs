@@ -5,40 +5,54 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use bytestring::ByteString;
 use callboard_actors::Bus;
 use parking_lot::RwLock;
 
-use super::link::{Link, Out};
+use super::link::{Frame, Link};
 
 /// All sessions of one permit list. It outlives the hub's restarts.
-#[derive(Default)]
-pub(super) struct Sessions {
-    state: RwLock<State>,
+pub(crate) struct Sessions<F> {
+    state: RwLock<State<F>>,
     last_id: AtomicU64,
     slow_consumers: Arc<AtomicU64>,
     bus: OnceLock<Bus>,
 }
 
-#[derive(Default)]
-struct State {
-    links: HashMap<u64, Arc<Link>>,
-    listeners: HashMap<&'static str, HashMap<u64, Arc<Link>>>,
+struct State<F> {
+    links: HashMap<u64, Arc<Link<F>>>,
+    listeners: HashMap<&'static str, HashMap<u64, Arc<Link<F>>>>,
     rooms: HashMap<String, HashSet<u64>>,
 }
 
 /// A session's place in the table, which is given back when it is dropped.
-pub(super) struct Seat {
+pub(crate) struct Seat<F: Frame> {
     id: u64,
-    sessions: Arc<Sessions>,
-    link: Arc<Link>,
-    pub(super) subscriptions: HashSet<&'static str>,
-    pub(super) rooms: HashSet<String>,
+    sessions: Arc<Sessions<F>>,
+    link: Arc<Link<F>>,
+    pub(crate) subscriptions: HashSet<&'static str>,
+    pub(crate) rooms: HashSet<String>,
 }
 
-impl Sessions {
+impl<F> Default for Sessions<F> {
+    fn default() -> Self {
+        let state =
+            State { links: HashMap::new(), listeners: HashMap::new(), rooms: HashMap::new() };
+        Self {
+            state: RwLock::new(state),
+            last_id: AtomicU64::new(0),
+            slow_consumers: Arc::default(),
+            bus: OnceLock::new(),
+        }
+    }
+}
+
+impl<F: Frame> Sessions<F> {
     /// A place for a session, unless there are `sessions_max` already.
-    pub(super) fn admit(self: &Arc<Self>, link: &Arc<Link>, sessions_max: usize) -> Option<Seat> {
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        link: &Arc<Link<F>>,
+        sessions_max: usize,
+    ) -> Option<Seat<F>> {
         let mut state = self.state.write();
         if state.links.len() >= sessions_max {
             return None;
@@ -54,21 +68,21 @@ impl Sessions {
         })
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.state.read().links.len()
     }
 
-    pub(super) fn slow_consumers(&self) -> &Arc<AtomicU64> {
+    pub(crate) fn slow_consumers(&self) -> &Arc<AtomicU64> {
         &self.slow_consumers
     }
 
     /// Remembers which bus the sessions are on.
-    pub(super) fn on_bus(&self, bus: &Bus) {
+    pub(crate) fn on_bus(&self, bus: &Bus) {
         self.bus.get_or_init(|| bus.clone());
     }
 
     /// Brings all sessions to their end if the runtime has come to its own.
-    pub(super) fn end_if_stopped(&self) {
+    pub(crate) fn end_with_runtime(&self) {
         let runs = |bus: &Bus| bus.health().is_running;
         if self.bus.get().is_none_or(runs) {
             return;
@@ -80,30 +94,30 @@ impl Sessions {
 
     /// Sends a frame to all who listen to the event, and are in the room if there is one. The
     /// frame is written once, and only when somebody hears it.
-    pub(super) fn deliver<F>(
+    pub(crate) fn send<E>(
         &self,
         event: &'static str,
         room: Option<&str>,
-        frame: impl FnOnce() -> Result<ByteString, F>,
-    ) -> Result<(), F> {
+        frame: impl FnOnce() -> Result<F, E>,
+    ) -> Result<(), E> {
         if self.state.read().audience(event, room).next().is_none() {
             return Ok(());
         }
         let frame = frame()?;
         // Under the lock, so that nothing follows the acknowledgement of an `unsubscribe`.
         for link in self.state.read().audience(event, room) {
-            link.push(Out::Text(frame.clone()));
+            link.push(frame.clone());
         }
         Ok(())
     }
 }
 
-impl State {
+impl<F> State<F> {
     fn audience<'s>(
         &'s self,
         event: &'static str,
         room: Option<&str>,
-    ) -> impl Iterator<Item = &'s Arc<Link>> + use<'s> {
+    ) -> impl Iterator<Item = &'s Arc<Link<F>>> + use<'s, F> {
         let listeners = self.listeners.get(event);
         let members = room.map(|room| self.rooms.get(room));
         let everybody = listeners.filter(|_| room.is_none()).into_iter();
@@ -112,12 +126,12 @@ impl State {
     }
 }
 
-impl Seat {
-    pub(super) fn id(&self) -> u64 {
+impl<F: Frame> Seat<F> {
+    pub(crate) fn id(&self) -> u64 {
         self.id
     }
 
-    pub(super) fn subscribe(&mut self, event: &'static str) {
+    pub(crate) fn subscribe(&mut self, event: &'static str) {
         if self.subscriptions.insert(event) {
             let mut state = self.sessions.state.write();
             let listeners = state.listeners.entry(event).or_default();
@@ -125,27 +139,27 @@ impl Seat {
         }
     }
 
-    pub(super) fn unsubscribe(&mut self, event: &str) {
+    pub(crate) fn unsubscribe(&mut self, event: &str) {
         if let Some(event) = self.subscriptions.take(event) {
             self.sessions.state.write().remove_listener(event, self.id);
         }
     }
 
-    pub(super) fn join(&mut self, room: &str) {
+    pub(crate) fn join(&mut self, room: &str) {
         if self.rooms.insert(room.to_owned()) {
             let mut state = self.sessions.state.write();
             state.rooms.entry(room.to_owned()).or_default().insert(self.id);
         }
     }
 
-    pub(super) fn leave(&mut self, room: &str) {
+    pub(crate) fn leave(&mut self, room: &str) {
         if self.rooms.remove(room) {
             self.sessions.state.write().remove_member(room, self.id);
         }
     }
 }
 
-impl Drop for Seat {
+impl<F: Frame> Drop for Seat<F> {
     fn drop(&mut self) {
         let mut state = self.sessions.state.write();
         state.links.remove(&self.id);
@@ -160,7 +174,7 @@ impl Drop for Seat {
     }
 }
 
-impl State {
+impl<F> State<F> {
     /// Rooms and names that nobody is interested in leave nothing behind.
     fn remove_listener(&mut self, event: &str, id: u64) {
         if let Some(listeners) = self.listeners.get_mut(event) {
@@ -187,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_session_that_is_gone_leaves_nothing_in_the_table() {
-        let sessions = Arc::new(Sessions::default());
+        let sessions = Arc::new(Sessions::<&'static str>::default());
         let link = Link::new(1, Arc::clone(sessions.slow_consumers()));
         let mut seats = [(); 2].map(|()| sessions.admit(&link, 2).unwrap());
         assert!(sessions.admit(&link, 2).is_none());

@@ -1,5 +1,5 @@
-//! The body of a response that can be ended from outside, even while nobody polls it: the pump's
-//! body enters, the same body leaves, and ends when the link is cut.
+//! The body of a response that can be ended from outside, even while nobody polls it: a body
+//! enters, the same body leaves, and ends when the link is cut.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -10,12 +10,12 @@ use std::task::{Context, Poll, Waker};
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use bytes::Bytes;
 
-use super::link::Link;
+use super::link::{Frame, Link};
 
 /// A body on a line that the link can cut. It belongs to one thread.
-pub(super) struct Lifeline {
+pub(crate) struct Lifeline<F: Frame> {
     state: Rc<RefCell<State>>,
-    link: Arc<Link>,
+    link: Arc<Link<F>>,
 }
 
 struct State {
@@ -24,10 +24,10 @@ struct State {
     polled_by: Option<Waker>,
 }
 
-impl Lifeline {
+impl<F: Frame> Lifeline<F> {
     /// The body is dropped, and all that it holds, as soon as the link is cut. The server polls it
     /// no more while the client takes nothing, so it could not be told in any other way.
-    pub(super) fn new(body: BoxBody, link: &Arc<Link>) -> Self {
+    pub(crate) fn new(body: BoxBody, link: &Arc<Link<F>>) -> Self {
         let state = Rc::new(RefCell::new(State { body: Some(body), polled_by: None }));
         let (held, cut) = (Rc::clone(&state), Arc::clone(link));
         actix_rt::spawn(async move {
@@ -44,7 +44,7 @@ impl Lifeline {
     }
 }
 
-impl MessageBody for Lifeline {
+impl<F: Frame> MessageBody for Lifeline<F> {
     type Error = Box<dyn std::error::Error>;
 
     fn size(&self) -> BodySize {
@@ -65,7 +65,7 @@ impl MessageBody for Lifeline {
     }
 }
 
-impl Drop for Lifeline {
+impl<F: Frame> Drop for Lifeline<F> {
     fn drop(&mut self) {
         // Ends the task that waits for it, and the session if it is still there.
         self.link.cut();
