@@ -11,6 +11,7 @@ mod tls;
 mod unix;
 mod listeners;
 mod in_flight;
+mod edges;
 mod running;
 pub use running::Running;
 
@@ -263,7 +264,7 @@ impl App {
             builder = sse.declare(builder)?;
         }
         let runtime = builder.start().await?;
-        let edges = running::Edges {
+        let edges = edges::Edges {
             openapi: routes.openapi(&self.info),
             #[cfg(feature = "swagger-ui")]
             servers: self.info.servers,

@@ -11,17 +11,24 @@ mod problem;
 pub use problem::{FieldError, Problem};
 mod lineage;
 pub(crate) use lineage::continued;
-mod browser;
-pub(crate) use browser::{cross_origin, safe_headers};
+mod digest;
+mod address;
+mod quota;
+pub use quota::Quota;
+mod meter;
+pub(crate) use meter::{admit, tell};
 mod validity;
 pub(crate) use validity::Check;
 #[cfg(feature = "validate")]
 pub(crate) use validity::check_of;
 mod fields;
-mod call;
 mod serving;
 mod accept;
+mod coding;
+mod compression;
+pub(crate) use compression::compressed;
 mod patience;
+mod call;
 mod bind;
 mod path;
 mod traffic;
@@ -29,10 +36,19 @@ pub use traffic::Traffic;
 mod mount;
 mod private;
 mod exchange;
+mod idempotency;
+pub use idempotency::{
+    Begun, IdempotencyAttempt, IdempotencyError, IdempotencyFuture, IdempotencyStore,
+    MemoryIdempotency, StoredResponse,
+};
+mod repeatable;
+mod browser;
+pub(crate) use browser::{cross_origin, safe_headers};
 mod fault;
 pub use fault::{RouteFault, RoutesError};
 mod description;
 mod types;
+mod target;
 mod route;
 pub use route::Route;
 mod naming;

@@ -2,10 +2,13 @@
 //! fault at once leave.
 
 mod fault;
+mod proxy;
 mod syntax;
 mod env_file;
 mod reader;
 mod tls;
+mod clients;
+mod idempotency;
 mod groups;
 mod auth;
 mod cors;
@@ -15,10 +18,13 @@ mod sse;
 use std::{env, iter};
 
 pub use auth::{AuthSettings, JwtAlgorithm};
+pub use clients::{ProxyHeader, ProxySettings, RateSettings};
 pub use cors::CorsSettings;
 pub use fault::{SettingsError, SettingsFault, SettingsOrigin};
 pub use groups::{BusSettings, DbSettings, LogFormat, LogSettings, ServerSettings, WsSettings};
+pub use idempotency::IdempotencySettings;
 pub use otel::OtelSettings;
+pub use proxy::{BadTrustedProxy, TrustedProxy};
 pub use reader::Variable;
 use reader::{Layer, Reader};
 pub use sse::SseSettings;

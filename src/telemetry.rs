@@ -44,6 +44,10 @@ pub enum TelemetryError {
     },
 }
 
+/// Every request that is none would be an error of the server's in the log, and anybody could fill it.
+/// A level that names this target has its way.
+const CLIENTS_FAULTS: &str = "actix_http::h1::dispatcher=off";
+
 /// Writes log lines to standard error, as text or as one JSON object a line. A panic is such a line
 /// too, with its place, its thread, and the handler and the trace in whose span it happened.
 ///
@@ -118,16 +122,23 @@ pub(crate) fn is_sampled(parent: Option<bool>, trace_id: TraceId) -> Option<bool
 }
 
 fn filter(settings: &LogSettings) -> Result<EnvFilter, TelemetryError> {
-    EnvFilter::try_new(&settings.level).map_err(|error| TelemetryError::BadLevel {
+    let filter = EnvFilter::try_new(&settings.level);
+    let filter = filter.and_then(|_| EnvFilter::try_new(level(settings)));
+    filter.map_err(|error| TelemetryError::BadLevel {
         level: settings.level.clone(),
         reason: error.to_string(),
     })
 }
 
+/// The level, behind what is left out where it does not say otherwise.
+fn level(settings: &LogSettings) -> String {
+    format!("{CLIENTS_FAULTS},{}", settings.level)
+}
+
 /// The filter of a level that names no span, which needs no look at each span, of which every
 /// delivery has one.
 fn targets(settings: &LogSettings) -> Option<Targets> {
-    settings.level.parse().ok().filter(|_| !settings.level.contains('['))
+    level(settings).parse().ok().filter(|_| !settings.level.contains('['))
 }
 
 /// Installs the lines that the level lets through.

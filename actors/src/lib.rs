@@ -34,6 +34,9 @@ mod layer;
 pub use layer::breaker::{Breaker, CircuitState, Trip, WhenOpen};
 pub use layer::bulkhead::Bulkhead;
 pub use layer::dedupe::{Dedupe, DedupeBy};
+#[doc(hidden)]
+// for the edges of `callboard`, which count requests as handlers count deliveries
+pub use layer::limiter::{Level, Limiter, Take};
 pub use layer::limiter::{LimitBy, RateLimit, WhenEmpty};
 pub use layer::retry::{Failure, Jitter};
 pub use layer::{Inbound, Layer, LayerFuture, Next};

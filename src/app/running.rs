@@ -7,25 +7,22 @@ use std::path::Path;
 use std::time::Duration;
 
 use actix_web::dev::{ServerHandle, Service};
+use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App as WebApp, HttpServer};
 use callboard_actors::{Bus, Runtime, StopReport};
-use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::Configure;
 use super::app_error::AppError;
+use super::edges::Edges;
 use super::in_flight::InFlight;
 use super::listeners::{Kept, Listeners};
 #[cfg(feature = "tls")]
 use super::tls::Tls;
-use crate::auth::Access;
 use crate::health::HealthChecks;
-use crate::http::{self, ListenerCounts, Operations, Routes, Traffic};
+use crate::http;
 use crate::otlp::Otlp;
-use crate::settings::Settings;
-use crate::sse::{Sse, SseStats};
-use crate::ws::{self, Ws, WsStats};
+use crate::ws;
 
 /// A running application.
 pub struct Running {
@@ -46,84 +43,32 @@ struct AtStop {
     otlp: Otlp,
 }
 
-/// Everything through which clients come in.
-pub(super) struct Edges {
-    pub(super) settings: Settings,
-    pub(super) routes: Routes,
-    pub(super) openapi: Value,
-    /// Where the description says that the API is.
-    #[cfg(feature = "swagger-ui")]
-    pub(super) servers: Vec<String>,
-    pub(super) ws: Vec<(String, Ws)>,
-    pub(super) sse: Vec<(String, Sse)>,
-    pub(super) health: HealthChecks,
-    pub(super) services: Vec<Box<dyn Configure>>,
-    /// Who may watch; it has the provider of the whole application.
-    pub(super) operations: Access,
-    pub(super) otlp: Otlp,
-}
-
-impl Edges {
-    /// What watches the application.
-    fn operations(&self, bus: &Bus, traffic: &Traffic) -> Operations {
-        let operations = Operations::new(bus.clone()).traffic(traffic).health(&self.health);
-        let operations = operations.under(self.operations.clone());
-        let operations = self.ws.iter().fold(operations, |operations, (path, ws)| {
-            let ws = ws.clone();
-            operations.socket(path, move || {
-                let WsStats { sessions, slow_consumers } = ws.stats();
-                ListenerCounts { open: sessions, slow_consumers }
-            })
-        });
-        self.sse.iter().fold(operations, |operations, (path, sse)| {
-            let sse = sse.clone();
-            operations.stream(path, move || {
-                let SseStats { streams, slow_consumers } = sse.stats();
-                ListenerCounts { open: streams, slow_consumers }
-            })
-        })
-    }
-}
-
 /// How much longer than the runtime the connections have to finish: the last reply still has to be
 /// written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// The server's own clock goes in steps; a timeout that begins within one would end early by it.
+const CLOCK_STEP: Duration = Duration::from_millis(500);
+
 impl Running {
     pub(super) async fn serve(runtime: Runtime, edges: Edges) -> Result<Self, AppError> {
-        let bus = runtime.bus();
         let settings = &edges.settings;
         let server = &settings.server;
-        let traffic = Traffic::default();
-        let routes = edges.routes.clone().counted_in(&traffic).install_with(bus.clone(), server);
-        let operations = edges.operations(&bus, &traffic).install();
-        let openapi = http::openapi_json(bus.clone(), &edges.openapi);
-        #[cfg(feature = "swagger-ui")]
-        let docs = server.docs.then(|| http::docs(bus.clone(), &edges.servers));
-        let sessions = edges.ws.iter().map(|(path, ws)| ws.install(path, &bus, &settings.ws));
-        let (sessions, services) = (sessions.collect::<Vec<_>>(), edges.services.clone());
-        let install =
-            |(path, sse): &(String, Sse)| sse.install_counted(path, &bus, &settings.sse, &traffic);
-        let streams: Vec<_> = edges.sse.iter().map(install).collect();
+        let services = edges.services(&runtime.bus());
         let (joining, cors) = (runtime.clone(), settings.cors.clone());
         let in_flight = InFlight::default();
         let beginning = in_flight.clone();
+        let is_compressing = server.compression;
         let app = move || {
             // A worker answers what its clients ask for itself, where it may.
             joining.join_thread();
-            let app = WebApp::new()
+            let beginning = beginning.clone();
+            WebApp::new()
                 .wrap(http::cross_origin(&cors))
                 .wrap(http::safe_headers())
-                .configure(operations.clone());
-            let app = sessions.iter().fold(app, |app, session| app.configure(session.clone()));
-            let app = streams.iter().fold(app, |app, stream| app.configure(stream.clone()));
-            let app = app.configure(|config| services.iter().for_each(|s| s.configure(config)));
-            let app = app.configure(routes.clone()).configure(openapi.clone());
-            #[cfg(feature = "swagger-ui")]
-            let app = app.configure(|config| docs.iter().for_each(|docs| docs.clone()(config)));
-            let app = app.default_service(http::unknown_path(bus.clone(), &traffic));
-            let beginning = beginning.clone();
-            app.wrap_fn(move |request, next| beginning.answered(next.call(request)))
+                .wrap(Condition::new(is_compressing, from_fn(http::compressed)))
+                .configure(&services)
+                .wrap_fn(move |request, next| beginning.answered(next.call(request)))
         };
         let drain_timeout = settings.bus.drain_timeout;
         let unserved = |source| AppError::System { what: "cannot serve a socket", source };
@@ -132,6 +77,7 @@ impl Running {
             .max_connections(server.connections_max.div_ceil(server.workers))
             .keep_alive(server.keep_alive)
             .tcp_nodelay(true)
+            .client_request_timeout(server.header_timeout + CLOCK_STEP)
             .on_connect(ws::on_connect(&settings.ws))
             // `stop` is done earlier.
             .shutdown_timeout((drain_timeout * 2 + LAST_WORDS).as_secs() + 1)

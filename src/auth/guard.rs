@@ -36,13 +36,26 @@ impl Guard {
         &self,
         credentials: Result<Credentials, AuthError>,
     ) -> Result<Authenticated, Refused> {
+        let known = self.identify(credentials).await?;
+        self.permit(&known.identity)?;
+        Ok(known)
+    }
+
+    /// Finds out who shows these credentials.
+    pub(crate) async fn identify(
+        &self,
+        credentials: Result<Credentials, AuthError>,
+    ) -> Result<Authenticated, Refused> {
         let credentials = credentials.map_err(Refused::Unknown)?;
         let answer = timeout(PATIENCE, self.provider.authenticate(&credentials)).await;
         let late = |_| Err(AuthError::unavailable("the provider took too long"));
         let known = answer.unwrap_or_else(late).inspect_err(log_unavailable);
-        let known = known.map_err(Refused::Unknown)?;
-        check(&self.requirement, &known.identity)?;
-        Ok(known)
+        known.map_err(Refused::Unknown)
+    }
+
+    /// Whether somebody may come in.
+    pub(crate) fn permit(&self, identity: &Identity) -> Result<(), Refused> {
+        check(&self.requirement, identity)
     }
 }
 

@@ -175,7 +175,7 @@ fn shortened(mut text: String) -> String {
     text
 }
 
-fn late() -> Problem {
+pub(super) fn late() -> Problem {
     Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout")
         .detail("the body did not arrive in time")
 }

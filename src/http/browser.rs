@@ -9,7 +9,9 @@ use actix_web::http::header::{
 use actix_web::middleware::{Condition, DefaultHeaders};
 
 use super::lineage::CORRELATION_ID;
+use super::meter::{RATE_LIMIT, RATE_LIMIT_POLICY};
 use super::problem::TRACE_ID;
+use super::repeatable::REPLAYED;
 use crate::settings::CorsSettings;
 
 /// Headers that make an answer harmless where it is no page. An answer that has one of them keeps
@@ -25,7 +27,8 @@ pub(crate) fn safe_headers() -> DefaultHeaders {
 /// Answers preflights, before anything asks who the client is, and marks all answers, refusals
 /// included. Without origins it does nothing.
 pub(crate) fn cross_origin(settings: &CorsSettings) -> Condition<Cors> {
-    let exposed = [TRACE_ID, CORRELATION_ID, RETRY_AFTER, ALLOW];
+    let exposed =
+        [TRACE_ID, CORRELATION_ID, RETRY_AFTER, ALLOW, RATE_LIMIT, RATE_LIMIT_POLICY, REPLAYED];
     let cors = Cors::default()
         .allowed_methods(settings.methods.iter().map(String::as_str))
         .allowed_headers(settings.headers.iter().map(String::as_str))

@@ -2,6 +2,7 @@
 //! and nothing that is not JSON.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
@@ -11,8 +12,12 @@ use bytes::{Bytes, BytesMut};
 use callboard_actors::Identity;
 use futures_util::StreamExt;
 
+use super::coding::{Unpacking, unpack};
 use super::lineage::{Lineage, correlation_id, trace_state};
+use super::patience::Patience;
 use super::problem::Problem;
+
+const CODINGS: &str = "a body is sent as it is, or packed with gzip";
 
 /// A request that a route takes.
 pub(super) struct Call {
@@ -23,9 +28,30 @@ pub(super) struct Call {
     pub(super) lineage: Lineage,
     /// Who asks, where somebody found out.
     pub(super) identity: Option<Identity>,
+    /// The body, where it was read already, and the patience that was left.
+    read: Option<(Bytes, Patience)>,
 }
 
 impl Call {
+    pub(super) fn new(
+        request: HttpRequest,
+        payload: Payload,
+        params: Vec<String>,
+        lineage: Lineage,
+    ) -> Self {
+        Self { request, payload, params, lineage, identity: None, read: None }
+    }
+
+    /// Keeps a body that was read, for whoever reads it next within what is left of the patience.
+    pub(super) fn keep(&mut self, body: Bytes, patience: Patience) {
+        self.read = Some((body, patience));
+    }
+
+    /// The patience that is left, or a fresh one.
+    pub(super) fn patience(&self, limit: Duration) -> Patience {
+        self.read.as_ref().map_or_else(|| Patience::new(limit), |(_, patience)| patience.clone())
+    }
+
     pub(super) fn query(&self) -> &str {
         self.request.uri().query().unwrap_or_default()
     }
@@ -40,8 +66,11 @@ impl Call {
         self.lineage.parent.and_then(|_| trace_state(self.request.headers()))
     }
 
-    /// Reads the body, at most `max` bytes of it.
+    /// Reads the body, at most `max` bytes of it, unpacked where it is gzip.
     pub(super) async fn body(&mut self, max: usize) -> Result<Bytes, Problem> {
+        if let Some((body, _)) = &self.read {
+            return Ok(body.clone());
+        }
         let headers = self.request.headers();
         let told = headers.get(CONTENT_LENGTH);
         let told = told.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
@@ -52,7 +81,7 @@ impl Call {
         let (mut body, mut more) = (Bytes::new(), BytesMut::new());
         // A body of unknown length is counted as it comes; so is one with a length, for nothing.
         while let Some(chunk) = self.payload.next().await {
-            let chunk = chunk.map_err(|error| broken(&error))?;
+            let chunk = chunk.map_err(|error| broken(&error.to_string()))?;
             if chunk.is_empty() {
                 continue;
             }
@@ -72,7 +101,14 @@ impl Call {
             }
             more.extend_from_slice(&chunk);
         }
-        Ok(if more.is_empty() { body } else { more.freeze() })
+        let body = if more.is_empty() { body } else { more.freeze() };
+        if body.is_empty() || !is_packed(self.request.headers()) {
+            return Ok(body);
+        }
+        unpack(body, max).await.map_err(|error| match error {
+            Unpacking::TooLarge => too_large(max),
+            Unpacking::Broken(reason) => broken(&reason),
+        })
     }
 }
 
@@ -87,12 +123,25 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     if !text(CONTENT_TYPE).is_some_and(is_json) {
         return unsupported("a body is application/json");
     }
-    // A few compressed bytes can hold a thousand times the limit.
-    match text(CONTENT_ENCODING) {
+    let mut codings = headers.get_all(CONTENT_ENCODING);
+    let (coding, None) = (codings.next(), codings.next()) else {
+        return unsupported(CODINGS);
+    };
+    match coding.map(|coding| coding.to_str().unwrap_or_default()) {
         None => Ok(()),
-        Some(encoding) if encoding.eq_ignore_ascii_case("identity") => Ok(()),
-        Some(_) => unsupported("a body is not compressed"),
+        Some(coding) if coding.eq_ignore_ascii_case("identity") || is_gzip(coding) => Ok(()),
+        Some(_) => unsupported(CODINGS),
     }
+}
+
+/// Whether a body is to be unpacked.
+fn is_packed(headers: &HeaderMap) -> bool {
+    let coding = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    coding.is_some_and(is_gzip)
+}
+
+fn is_gzip(coding: &str) -> bool {
+    coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip")
 }
 
 fn is_json(content_type: &str) -> bool {
@@ -111,8 +160,8 @@ fn too_large(max: usize) -> Problem {
         .detail(format!("a body has at most {max} bytes"))
 }
 
-fn broken(error: &actix_web::error::PayloadError) -> Problem {
+fn broken(reason: &str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "broken_body")
-        .detail("the body ended early or is framed wrongly")
-        .internal(error.to_string())
+        .detail("the body ended early, or is framed or packed wrongly")
+        .internal(reason)
 }

@@ -20,7 +20,6 @@ use super::bind::Binder;
 use super::call::Call;
 use super::lineage::{CORRELATION_ID, TRACE_STATE};
 use super::mount::{Answer, Endpoint};
-use super::patience::Patience;
 use super::problem::Problem;
 use super::validity::{Check, pass};
 
@@ -137,7 +136,7 @@ impl<E: Replies> Endpoint for RequestEndpoint<E> {
     fn answer(&self, mut call: Call) -> Answer<'_> {
         Box::pin(async move {
             self.terms.check_accept(&call)?;
-            let mut patience = Patience::new(self.terms.timeout);
+            let mut patience = call.patience(self.terms.timeout);
             let event: E = self.binder.bind(&mut call, &mut patience).await?;
             pass(&event, self.terms.check)?;
             let request = self.terms.bus.request(event).timeout(patience.left()).no_wait();
@@ -155,7 +154,7 @@ impl<E: Event> Endpoint for PublishEndpoint<E> {
     fn answer(&self, mut call: Call) -> Answer<'_> {
         Box::pin(async move {
             self.terms.check_accept(&call)?;
-            let mut patience = Patience::new(self.terms.timeout);
+            let mut patience = call.patience(self.terms.timeout);
             let event: E = self.binder.bind(&mut call, &mut patience).await?;
             pass(&event, self.terms.check)?;
             let trace_id = call.lineage.trace_id;

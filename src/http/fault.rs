@@ -87,6 +87,22 @@ pub enum RouteFault {
         /// What is wrong, and what to do about it.
         reason: &'static str,
     },
+    /// A rate limit that cannot work.
+    #[error("`{route}`: {reason}")]
+    BadQuota {
+        /// The route.
+        route: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// An `Idempotency-Key` where doing it twice is no different.
+    #[error(
+        "`{route}`: GET changes nothing, so it needs no Idempotency-Key: leave out `idempotent`"
+    )]
+    NeedlessKey {
+        /// The route.
+        route: String,
+    },
     /// A timeout that cannot work.
     #[error("`{route}`: the timeout is 0, or longer than a year")]
     BadTimeout {

@@ -20,6 +20,7 @@ use tracing::Instrument;
 
 use super::call::Call;
 use super::lineage::{CORRELATION_ID, Lineage, correlation_id};
+use super::meter::{count, tell};
 use super::path::{Pattern, Tree, decoded};
 use super::percent::BadEncoding;
 use super::problem::{Problem, TRACE_ID};
@@ -123,13 +124,13 @@ impl Mount {
             }
             (None, _) => {
                 let status = StatusCode::METHOD_NOT_ALLOWED;
-                Err(Problem::new(status, "method_not_allowed"))
+                count(&request).and(Err(Problem::new(status, "method_not_allowed")))
             }
-            (Some(_), Err(BadEncoding)) => Err(Problem::bad_encoding()),
+            (Some(_), Err(BadEncoding)) => count(&request).and(Err(Problem::bad_encoding())),
             (Some(endpoint), Ok(params)) => {
                 let request = request.clone();
                 let lineage = serving.as_ref().map_or(lineage, |serving| serving.lineage(&lineage));
-                let call = Call { request, payload, params, lineage, identity: None };
+                let call = Call::new(request, payload, params, lineage);
                 match &serving {
                     None => endpoint.answer(call).await,
                     Some(serving) => endpoint.answer(call).instrument(serving.span()).await,
@@ -139,6 +140,7 @@ impl Mount {
         let mut response =
             answer.unwrap_or_else(|problem| self.refusal(problem.trace_id(trace_id), place));
         let headers = response.headers_mut();
+        tell(&request, headers);
         if endpoint.is_none() {
             headers.insert(ALLOW, place.allow.clone());
         }

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::call::Call;
 use super::mount::{Answer, Endpoint, Mount};
 use super::path::Pattern;
+use super::private::private;
 use super::route::Route;
 use operation::{Place, tags};
 use refusals::{Refusals, header};
@@ -78,7 +79,7 @@ pub fn openapi_json(
     let mut mount = Mount::new(bus, false);
     let pattern = Pattern::parse(PATH).expect("the path written above is sound");
     let text = Bytes::from(document.to_string());
-    mount.add(Method::GET, PATH, pattern, Box::new(Served(text)));
+    mount.add(Method::GET, PATH, pattern, private(None, Box::new(Served(text))));
     mount.into_config()
 }
 

@@ -20,6 +20,7 @@ use super::call::Call;
 use super::exposition::Dialect;
 use super::fields::Fields;
 use super::lineage::{CORRELATION_ID, Lineage, correlation_id};
+use super::meter::{count, tell};
 use super::mount::{Answer, Endpoint, Mount};
 use super::path::Pattern;
 use super::patience::Patience;
@@ -190,10 +191,11 @@ pub(crate) fn unknown_path(bus: Bus, traffic: &Traffic) -> actix_web::Route {
         let lineage = Lineage::of(request.headers(), &bus);
         let (trace_id, serving) =
             (lineage.trace_id, Serving::begin(&bus, &lineage, &request, None));
-        let problem = Problem::new(StatusCode::NOT_FOUND, "unknown_path")
-            .detail("nothing is at this path")
-            .trace_id(trace_id);
-        let mut response = problem.error_response();
+        let problem = count(&request).err().unwrap_or_else(|| {
+            Problem::new(StatusCode::NOT_FOUND, "unknown_path").detail("nothing is at this path")
+        });
+        let mut response = problem.clone().trace_id(trace_id).error_response();
+        tell(&request, response.headers_mut());
         if let Ok(trace_id) = HeaderValue::try_from(trace_id.to_string()) {
             let known_as = correlation_id(request.headers()).unwrap_or(&trace_id);
             response.headers_mut().insert(CORRELATION_ID, known_as.clone());

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, error::Elapsed, timeout_at};
 
 /// The time that is left for an exchange; it begins to run with the first wait.
+#[derive(Clone)]
 pub(super) struct Patience {
     limit: Duration,
     deadline: Option<Instant>,

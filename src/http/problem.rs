@@ -33,6 +33,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// | any other error of the bus, which is a mistake in the program | 500 |
 /// | the client's credentials are missing or not valid, see [`AuthError`] | 401 |
 /// | the client lacks a permission | 403 |
+/// | the client has used up its [`Quota`](super::Quota) | 429 |
 /// | the provider of identities cannot tell | 503 |
 ///
 /// Only the text of a rejection, and of what the edge itself finds wrong, is told; of every other
@@ -63,6 +64,8 @@ struct Parts {
     details: Option<Value>,
     trace_id: Option<TraceId>,
     retry_after: Option<Duration>,
+    /// Whether a handler has said so, and will say so again.
+    is_verdict: bool,
     /// The `WWW-Authenticate` of a refusal, where it is not the plain one.
     challenge: Option<String>,
 }
@@ -114,6 +117,7 @@ impl Problem {
             details: None,
             trace_id: None,
             retry_after: None,
+            is_verdict: false,
             challenge: None,
         }))
     }
@@ -152,6 +156,19 @@ impl Problem {
     pub(super) fn bad_encoding() -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_encoding")
             .detail("the path or the query is not percent-encoded UTF-8")
+    }
+
+    /// Says when another attempt makes sense.
+    pub(super) fn retry_after(mut self, after: Duration) -> Self {
+        self.0.retry_after = Some(after);
+        self
+    }
+
+    /// Whether it is what came of the request for good: a handler rejected it.
+    pub(super) fn is_verdict(&self) -> bool {
+        let may_come_right =
+            self.0.status.is_server_error() || self.0.status == StatusCode::TOO_MANY_REQUESTS;
+        self.0.is_verdict && !may_come_right
     }
 
     /// Adds a text that no client reads.
@@ -204,7 +221,8 @@ impl ResponseError for Problem {
             response.insert_header((header::WWW_AUTHENTICATE, challenge));
         }
         let is_busy = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
-        if is_busy.contains(&self.0.status) {
+        let is_early = self.0.status == StatusCode::CONFLICT && self.0.retry_after.is_some();
+        if is_busy.contains(&self.0.status) || is_early {
             let after = self.0.retry_after.unwrap_or_default().max(RETRY_AFTER);
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             response.insert_header((header::RETRY_AFTER, seconds));
@@ -243,6 +261,7 @@ impl From<&RequestError> for Problem {
             .trace_id(error.trace_id());
         let RequestError::Handler { error, .. } = error else { return problem };
         problem.0.retry_after = error.retry_after();
+        problem.0.is_verdict = matches!(error.kind(), ErrorKind::Reject(_) | ErrorKind::Duplicate);
         if error.is_public() {
             problem.0.detail = Some(error.message().to_owned());
             problem.0.details = error.error_details().cloned();

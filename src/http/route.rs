@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
@@ -10,11 +11,16 @@ use callboard_actors::{Bus, Event, Replies, RuntimeBuilder};
 
 use super::bind::Binder;
 use super::description::Description;
-use super::exchange::{Terms, publishing, requesting};
+use super::exchange::Terms;
 use super::fault::RouteFault;
-use super::fields::{Fields, Shape};
+use super::fields::Shape;
+use super::idempotency::IdempotencyStore;
+use super::meter::Meter;
 use super::mount::Endpoint;
 use super::path::Pattern;
+use super::quota::Quota;
+use super::repeatable::{KeyIs, Once, repeatable};
+use super::target::Target;
 use super::types::Types;
 use super::validity::Check;
 use crate::auth::{Access, Requirement};
@@ -54,7 +60,7 @@ const TIMEOUT_MAX: Duration = Duration::from_hours(365 * 24);
 /// Without a provider of identities, anybody. With one ([`App::auth`](crate::App::auth),
 /// [`Routes::auth`](super::Routes::auth)), whoever it knows and who has the permissions that the
 /// route demands; a route that is [public](Self::public), anybody. That is settled before the body is
-/// read, and the identity goes into the [context](crate::EventContext::identity) of all that follows
+/// read, as are the limits of how often it may ask, and the identity goes into the [context](crate::EventContext::identity) of all that follows
 /// from the request. Nothing in path, query or body has a say in it.
 ///
 /// # The trace
@@ -71,11 +77,13 @@ const TIMEOUT_MAX: Duration = Duration::from_hours(365 * 24);
 /// | 401 | a code of [`AuthError`](crate::auth::AuthError) | no token, or one that is not valid |
 /// | 403 | `forbidden` | a permission is missing |
 /// | 400 | `malformed_json`, `bad_encoding`, `broken_body` | a body or a URI that cannot be read |
+/// | 429 | `quota_exceeded` | the client has used up a [`Quota`]; `Retry-After` says until when |
+/// | 503 | `clients_max` | a quota counts as many other clients as it may |
 /// | 405 | `method_not_allowed` | another method; `Allow` names those there are |
 /// | 406 | `not_acceptable` | `Accept` excludes `application/json`, and the status is not 204 or 205 |
 /// | 408 | `body_timeout` | the body did not arrive in time |
-/// | 413 | `body_too_large` | the body is larger than `SERVER_BODY_MAX` |
-/// | 415 | `unsupported_media_type` | a body that is not `application/json` or `application/*+json` |
+/// | 413 | `body_too_large` | the body is larger than `SERVER_BODY_MAX`, unpacked where it is gzip |
+/// | 415 | `unsupported_media_type` | a body that is not `application/json` or `application/*+json`, or in another coding than gzip |
 /// | 422 | `invalid` | a field that is missing, of the wrong type or not valid; `errors` names it |
 #[derive(Clone)]
 pub struct Route {
@@ -85,40 +93,14 @@ pub struct Route {
     error_statuses: Vec<(Cow<'static, str>, u16)>,
     timeout: Option<Duration>,
     pub(super) access: Access,
+    /// The limit of the table that it was in.
+    pub(super) table_meter: Option<Arc<Meter>>,
+    meter: Option<Arc<Meter>>,
+    pub(super) key: Option<KeyIs>,
+    /// The store of the table that it was in.
+    pub(super) outcomes: Option<Arc<dyn IdempotencyStore>>,
     pub(super) description: Description,
     target: Target,
-}
-
-/// What a route does with its event type, which is erased.
-#[derive(Clone, Copy)]
-struct Target {
-    event: &'static str,
-    types: Types,
-    declare: fn(RuntimeBuilder) -> RuntimeBuilder,
-    fields: fn() -> Fields,
-    endpoint: fn(Binder, Terms) -> Box<dyn Endpoint>,
-}
-
-impl Target {
-    fn requesting<E: Replies>() -> Self {
-        Self {
-            event: E::NAME,
-            types: Types::requested::<E>(),
-            declare: RuntimeBuilder::requests::<E>,
-            fields: Fields::of::<E>,
-            endpoint: requesting::<E>,
-        }
-    }
-
-    fn publishing<E: Event>() -> Self {
-        Self {
-            event: E::NAME,
-            types: Types::published::<E>(),
-            declare: RuntimeBuilder::publishes::<E>,
-            fields: Fields::of::<E>,
-            endpoint: publishing::<E>,
-        }
-    }
 }
 
 impl Route {
@@ -130,6 +112,10 @@ impl Route {
             error_statuses: Vec::new(),
             timeout: None,
             access: Access::default(),
+            table_meter: None,
+            meter: None,
+            key: None,
+            outcomes: None,
             description: Description::default(),
             target,
         }
@@ -218,6 +204,56 @@ impl Route {
     ) -> Self {
         self.access.requirement = self.access.requirement.permissions_any(permissions);
         self
+    }
+
+    /// Limits how many requests of this route alone one client may make, beside the limits of the
+    /// [table](super::Routes::rate_limit) and of the settings `SERVER_RATE_*`: a request is counted by
+    /// all of them, or refused.
+    pub fn rate_limit(mut self, quota: Quota) -> Self {
+        self.meter = Some(Arc::new(Meter::new("route", quota)));
+        self
+    }
+
+    /// Does the same thing once, however often it is asked for: of all requests of one client with the
+    /// same `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header) the first one is done, and
+    /// the others get its answer, with `Idempotency-Replayed: true`.
+    ///
+    /// ```
+    /// # use callboard::{Replies, http::{Route, Routes}};
+    /// # fn example<PlaceOrder: Replies>() -> Routes {
+    /// Routes::new().route(Route::post::<PlaceOrder>("/orders").idempotent())
+    /// # }
+    /// ```
+    ///
+    /// A client is an identity, else an address, as for a [`Quota`]; nobody gets an answer that was
+    /// given to another. What is the same is method, path, query and body, byte by byte. A request
+    /// that has begun goes on when its client goes away, and its outcome waits for the next attempt.
+    ///
+    /// | the first request | the next one with its key |
+    /// |---|---|
+    /// | is under way | 409 `idempotency_in_progress`, with `Retry-After` |
+    /// | succeeded, or a handler rejected it for good | the same status, type and body |
+    /// | was refused by the edge, failed with 5xx or 429, or died | is done as if it were the first |
+    /// | was another one | 422 `idempotency_key_reused` |
+    ///
+    /// A key is a text of 1 to 255 characters, with the quotes of the draft or without; any other is
+    /// 400 `bad_idempotency_key`. A request without a key is done each time. Outcomes are kept as long
+    /// as `SERVER_IDEMPOTENCY_TTL` says, 24 hours, in an [`IdempotencyStore`]; when it has no room
+    /// the answer is 503.
+    pub fn idempotent(mut self) -> Self {
+        self.key = Some(KeyIs::Welcome);
+        self
+    }
+
+    /// The same, and a request without a key is 400 `idempotency_key_missing`.
+    pub fn idempotency_key_required(mut self) -> Self {
+        self.key = Some(KeyIs::Required);
+        self
+    }
+
+    /// The limits of the table and of its own.
+    pub(super) fn meters(&self) -> impl Iterator<Item = &Arc<Meter>> {
+        self.table_meter.iter().chain(&self.meter)
     }
 
     /// Whether anybody may use it, with a provider too.
@@ -334,6 +370,12 @@ impl Route {
                 });
             }
         }
+        for reason in self.meters().filter_map(|meter| meter.quota.fault()) {
+            faults.push(RouteFault::BadQuota { route: route(), reason });
+        }
+        if self.key.is_some() && self.method == Method::GET {
+            faults.push(RouteFault::NeedlessKey { route: route() });
+        }
         let works = |timeout| !Duration::is_zero(&timeout) && timeout <= TIMEOUT_MAX;
         if self.timeout.is_some_and(|timeout| !works(timeout)) {
             faults.push(RouteFault::BadTimeout { route: route() });
@@ -370,7 +412,17 @@ impl Route {
                 .collect(),
             check,
         };
-        (self.target.endpoint)(binder, terms)
+        let (body_max, timeout) = (binder.body_max, terms.timeout);
+        let endpoint = (self.target.endpoint)(binder, terms);
+        match (self.key, &self.outcomes) {
+            (Some(key_is), Some(store)) => {
+                let (store, bus) = (Arc::clone(store), bus.clone());
+                let proxies = Arc::new(settings.proxies.clone());
+                let once = Once { key_is, store, bus, proxies, body_max, timeout };
+                repeatable(once, endpoint)
+            }
+            _ => endpoint,
+        }
     }
 }
 

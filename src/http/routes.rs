@@ -2,6 +2,7 @@
 //! actix-web application leaves.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use actix_web::web::ServiceConfig;
@@ -9,10 +10,13 @@ use callboard_actors::{Bus, Event, Replies, RuntimeBuilder};
 use serde_json::Value;
 
 use super::fault::{RouteFault, RoutesError};
+use super::idempotency::{IdempotencyStore, MemoryIdempotency};
+use super::meter::{Meter, Meters};
 use super::mount::{Mount, Unusable};
 use super::openapi::{Info, describe};
 use super::path::Pattern;
-use super::private::private;
+use super::private::metered;
+use super::quota::Quota;
 use super::rest::Rest;
 use super::route::Route;
 use super::traffic::Traffic;
@@ -69,9 +73,22 @@ pub struct Routes {
     routes: Vec<Route>,
     /// Of whom those are known that ask; a route may have another one, from the table it was in.
     access: Access,
+    /// The limit of the routes that do not have one from the table they were in.
+    meter: Option<Arc<Meter>>,
+    outcomes: Outcomes,
     traffic: Traffic,
     convention: Rest,
     checks: HashMap<&'static str, Check>,
+}
+
+/// Where the outcomes of requests are kept that may come again; by default in memory.
+#[derive(Clone, Default)]
+struct Outcomes(Option<Arc<dyn IdempotencyStore>>);
+
+impl fmt::Debug for Outcomes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Outcomes").field(&self.0.is_some()).finish()
+    }
 }
 
 impl Routes {
@@ -163,12 +180,14 @@ impl Routes {
         self
     }
 
-    /// Adds all routes of another table. They keep the provider that they have there; without one
-    /// they get the one here.
+    /// Adds all routes of another table. They keep the provider, the rate limit and the store of
+    /// outcomes that they have there; without one they get the one here.
     pub fn merge(mut self, other: Self) -> Self {
-        let provider = other.access.provider;
+        let (provider, meter, outcomes) = (other.access.provider, other.meter, other.outcomes.0);
         let kept = other.routes.into_iter().map(|mut route| {
             route.access = route.access.under(provider.as_ref());
+            route.table_meter = route.table_meter.or_else(|| meter.clone());
+            route.outcomes = route.outcomes.or_else(|| outcomes.clone());
             route
         });
         self.routes.extend(kept);
@@ -196,6 +215,29 @@ impl Routes {
         self
     }
 
+    /// Limits how many requests one client may make of all routes of the table together, added before
+    /// or after, beside the limits of [single routes](Route::rate_limit) and of the settings
+    /// `SERVER_RATE_*`.
+    ///
+    /// It is asked before a body is read. A client is the identity that the provider finds, else the
+    /// address of the connection, or the one that a trusted proxy names (`SERVER_TRUSTED_PROXIES`).
+    /// Requests whose sender is not known, 401, count against their address, apart from those to
+    /// public routes; when there were too many of them the provider is not even asked. Each
+    /// response says how the client stands, in `RateLimit` and `RateLimit-Policy`
+    /// (draft-ietf-httpapi-ratelimit-headers); a refusal is 429 with `Retry-After`.
+    pub fn rate_limit(mut self, quota: Quota) -> Self {
+        self.meter = Some(Arc::new(Meter::new("routes", quota)));
+        self
+    }
+
+    /// Sets where the outcomes of [idempotent](Route::idempotent) routes are kept. Default: a
+    /// [`MemoryIdempotency`] for each time the table is installed, with the limits of the settings
+    /// `SERVER_IDEMPOTENCY_*`.
+    pub fn idempotency_store(mut self, store: impl IdempotencyStore) -> Self {
+        self.outcomes.0 = Some(Arc::new(store));
+        self
+    }
+
     /// The same with a provider, where the table has none of its own.
     pub(crate) fn under(mut self, provider: Option<&Arc<dyn Provider>>) -> Self {
         self.access = self.access.under(provider);
@@ -207,9 +249,18 @@ impl Routes {
         route.access.clone().under(self.access.provider.as_ref())
     }
 
+    /// The route with what the table adds.
+    fn settled(&self, route: &Route) -> Route {
+        let mut route = route.clone();
+        route.access = self.access(&route);
+        route.table_meter = route.table_meter.or_else(|| self.meter.clone());
+        route.outcomes = route.outcomes.or_else(|| self.outcomes.0.clone());
+        route
+    }
+
     /// All that is wrong with a route, whatever other routes there are.
     fn faults_of(&self, route: &Route) -> Vec<RouteFault> {
-        let mut faults = route.faults();
+        let mut faults = self.settled(route).faults();
         if let Some(reason) = self.access(route).fault() {
             faults.push(RouteFault::BadAccess { route: route.to_string(), reason });
         }
@@ -228,10 +279,7 @@ impl Routes {
     /// A field that a query string can fill is a parameter of GET and DELETE, and a part of the body
     /// for the other methods. [`openapi_json`](super::openapi_json) serves the document.
     pub fn openapi(&self, info: &Info) -> Value {
-        let routes = self.routes.iter().cloned().map(|mut route| {
-            route.access = self.access(&route);
-            route
-        });
+        let routes = self.routes.iter().map(|route| self.settled(route));
         describe(&routes.collect::<Vec<_>>(), info)
     }
 
@@ -308,6 +356,10 @@ impl Routes {
     /// answers with `Allow`, as does 405 to any other. A static path beats a parameter whatever
     /// their order. All other paths, and the application's default service, stay its own.
     ///
+    /// The limit of the settings, `SERVER_RATE_*`, holds for all that is in the same application or
+    /// scope and counts requests: routes, [`Operations`](super::Operations) but for health, sessions,
+    /// and [`not_found`](super::not_found). Of several tables the limit of the last one holds.
+    ///
     /// A table with [faults](Self::faults) is installed all the same: they are logged, and a route
     /// that has one answers 500. Call [`check`](Self::check) first to refuse it.
     pub fn install_with(
@@ -320,19 +372,35 @@ impl Routes {
         }
         let publisher = bus.with_source(SOURCE);
         let mut mount = Mount::new(bus, settings.debug).traced().counted_in(&self.traffic);
+        let in_memory: Arc<dyn IdempotencyStore> =
+            Arc::new(MemoryIdempotency::new(&settings.idempotency));
+        let proxies = Arc::new(settings.proxies.clone());
+        let server = Quota::configured(&settings.rate).map(|quota| {
+            let meter = Arc::new(Meter::new("server", quota));
+            Meters::new([meter], &proxies)
+        });
         for route in &self.routes {
             let Ok(pattern) = Pattern::parse(&route.path) else {
                 continue;
             };
             let endpoint = if self.faults_of(route).is_empty() {
                 let check = self.checks.get(route.event()).copied();
+                let mut route = self.settled(route);
+                route.outcomes.get_or_insert_with(|| Arc::clone(&in_memory));
                 let endpoint = route.endpoint(&pattern, &publisher, settings, check);
-                private(self.access(route).guard(), endpoint)
+                let meters = Meters::new(route.meters().cloned(), &proxies);
+                metered(route.access.guard(), meters, endpoint)
             } else {
                 Box::new(Unusable)
             };
             mount.add(route.method.clone(), &route.path, pattern, endpoint);
         }
-        mount.into_config()
+        let mounted = mount.into_config();
+        move |config: &mut ServiceConfig| {
+            if let Some(server) = server {
+                config.app_data(server);
+            }
+            config.configure(mounted);
+        }
     }
 }

@@ -8,7 +8,7 @@ use actix_web::{HttpMessage, HttpRequest};
 use callboard_actors::Identity;
 
 use crate::auth::{AuthError, Credentials, Guard};
-use crate::http::Problem;
+use crate::http::{self, Problem};
 
 /// How often the clock of the day is looked at, at least: it can be set, and stands still on no
 /// machine that sleeps.
@@ -32,18 +32,15 @@ impl Visitor {
         request: &HttpRequest,
         shown: impl FnOnce() -> Result<Credentials, AuthError>,
     ) -> Result<Self, Problem> {
-        match door {
-            Ok(Some(guard)) => {
-                let known = guard.admit(shown()).await?;
-                Ok(Self { identity: Some(known.identity), expires_at: known.expires_at })
-            }
-            Ok(None) => {
-                let identity = request.extensions().get::<Identity>().cloned();
-                Ok(Self { identity, expires_at: None })
-            }
+        let Ok(guard) = door else {
             // The log named the fault when the route was installed.
-            Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "bad_route")),
+            return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "bad_route"));
+        };
+        if let Some(known) = http::admit(request, guard.as_ref(), shown).await? {
+            return Ok(Self { identity: Some(known.identity), expires_at: known.expires_at });
         }
+        let identity = request.extensions().get::<Identity>().cloned();
+        Ok(Self { identity, expires_at: None })
     }
 
     /// How long to wait before looking again whether the proof still holds: nothing once it does

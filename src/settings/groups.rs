@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::clients::{ProxySettings, RateSettings};
+use super::idempotency::IdempotencySettings;
 use super::reader::Reader;
 use super::syntax::{
     count, dsn, flag, host, mode, optional, origins, seconds, seconds_or_none, text, whole, word,
@@ -45,6 +47,17 @@ pub struct ServerSettings {
     pub keep_alive: Duration,
     /// `SERVER_BODY_MAX`: the largest request body, in bytes; 1 MiB.
     pub body_max: usize,
+    /// `SERVER_COMPRESSION`: whether responses are compressed with gzip for clients that take it;
+    /// false.
+    ///
+    /// It is done to texts of 1 KiB and more, and never to streams. A response that has both a secret
+    /// and something that the client wrote tells, by its length, who can watch the wire and make a
+    /// browser send requests (BREACH): leave it off where browsers show who they are by cookies.
+    pub compression: bool,
+    /// `SERVER_HEADER_TIMEOUT`: the time that the first line and the headers of a request have to
+    /// arrive, in seconds, up to a year, and up to half a second more; 5. They have at most 128 KiB
+    /// and 96 headers.
+    pub header_timeout: Duration,
     /// `SERVER_REQUEST_TIMEOUT`: the time a request may take, in seconds, up to a year; 30.
     pub request_timeout: Duration,
     /// `SERVER_DOCS`: whether Swagger UI shows the API to people at `/docs`, where callboard was built
@@ -54,6 +67,12 @@ pub struct ServerSettings {
     /// taking requests, so that load balancers see it, in seconds, 0 for not at all, up to a year;
     /// 0.
     pub stop_delay: Duration,
+    /// `SERVER_RATE_*`: how many requests one client may make.
+    pub rate: RateSettings,
+    /// `SERVER_TRUSTED_PROXIES`, `SERVER_PROXY_HEADER`: who may say for whom it asks.
+    pub proxies: ProxySettings,
+    /// `SERVER_IDEMPOTENCY_*`: what is kept for requests that come again.
+    pub idempotency: IdempotencySettings,
 }
 
 /// Which database is used and how many connections it gets.
@@ -180,6 +199,18 @@ impl ServerSettings {
                 count(),
                 "largest request body, in bytes",
             ),
+            compression: reader.get(
+                "SERVER_COMPRESSION",
+                "false",
+                flag(),
+                "whether responses are compressed",
+            ),
+            header_timeout: reader.get(
+                "SERVER_HEADER_TIMEOUT",
+                "5.0",
+                seconds(),
+                "time that the head of a request has to arrive, in seconds",
+            ),
             request_timeout: reader.get(
                 "SERVER_REQUEST_TIMEOUT",
                 "30.0",
@@ -198,6 +229,9 @@ impl ServerSettings {
                 seconds_or_none(),
                 "time between not being ready and closing the listener, in seconds",
             ),
+            rate: RateSettings::read(reader),
+            proxies: ProxySettings::read(reader),
+            idempotency: IdempotencySettings::read(reader),
         }
     }
 }

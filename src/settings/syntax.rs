@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::proxy::TrustedProxy;
+
 /// Adding a longer time to an instant can overflow on some platforms.
 const SECONDS_MAX: u64 = 365 * 24 * 60 * 60;
 
@@ -143,6 +145,16 @@ pub(super) fn origins_or_any() -> Syntax<Vec<String>> {
     Syntax::new(expects, move |text| match text.trim() {
         "*" => Some(vec!["*".to_owned()]),
         _ => some.parse(text),
+    })
+}
+
+/// Addresses, networks and `unix`.
+pub(super) fn trusted_proxies() -> Syntax<Vec<TrustedProxy>> {
+    let expects = "addresses, networks such as 10.0.0.0/8 and unix, separated by commas";
+    Syntax::new(expects, |text| match text {
+        // Only the built-in default is empty: the reader refuses it elsewhere.
+        "" => Some(Vec::new()),
+        list => list.split(',').map(|item| item.trim().parse().ok()).collect(),
     })
 }
 

@@ -13,7 +13,7 @@ use super::origin;
 use super::pump;
 use super::session::{Edge, Session};
 use super::ticket;
-use crate::http::continued;
+use crate::http::{self, continued};
 use crate::listening::{Lifeline, Visitor};
 
 /// When a client that found no room may try again, in seconds.
@@ -35,7 +35,11 @@ pub(super) async fn accept(
     let shown = || ticket::credentials(request.headers());
     let visitor = match Visitor::receive(&edge.door, request, shown).await {
         Ok(visitor) => visitor,
-        Err(problem) => return problem.trace_id(edge.bus.new_trace_id()).error_response(),
+        Err(problem) => {
+            let mut refusal = problem.trace_id(edge.bus.new_trace_id()).error_response();
+            http::tell(request, refusal.headers_mut());
+            return refusal;
+        }
     };
     let settings = &edge.settings;
     let slow_consumers = Arc::clone(edge.sessions.slow_consumers());

@@ -25,14 +25,18 @@ use tokio::time::timeout;
 mod accepting;
 mod binding;
 mod bodies;
+mod compressing;
 mod cors;
 mod describing;
 #[cfg(feature = "swagger-ui")]
 mod docs;
 mod embedding;
+mod limiting;
 mod load;
+mod malformed;
 mod operating;
 mod problems;
+mod repeating;
 mod replies;
 mod resting;
 mod routing;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use std::{env, fs};
 
 use callboard::settings::{
-    AuthSettings, BusSettings, DbSettings, JwtAlgorithm, LogFormat, LogSettings, ServerSettings,
-    Settings, SettingsFault, SettingsOrigin, WsSettings,
+    AuthSettings, BusSettings, DbSettings, JwtAlgorithm, LogFormat, LogSettings, ProxyHeader,
+    ServerSettings, Settings, SettingsFault, SettingsOrigin, WsSettings,
 };
 use secrecy::ExposeSecret;
 
@@ -83,10 +83,11 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(auth.token_max, 8192);
     assert_eq!(server.host, "127.0.0.1");
     assert_eq!(server.port, 8000);
-    assert!(!server.debug);
+    assert!(!server.debug && !server.compression);
     assert!(server.docs);
     assert_eq!(server.workers, 1);
     assert_eq!(server.body_max, 1024 * 1024);
+    assert_eq!(server.header_timeout, Duration::from_secs(5));
     assert_eq!(server.request_timeout, Duration::from_secs(30));
     assert_eq!(server.stop_delay, Duration::ZERO);
     assert_eq!(server.connections_max, 25_000);
@@ -274,8 +275,8 @@ fn a_unix_socket_has_a_path_and_a_mode_and_no_certificate() {
 }
 
 #[test]
-fn each_variable_reaches_its_own_field() {
-    let Settings { server, db, bus, ws, sse, log, .. } = Settings::from_vars([
+fn each_variable_of_the_server_reaches_its_own_field() {
+    let Settings { server, .. } = Settings::from_vars([
         ("SERVER_HOST", "::1"),
         ("SERVER_PORT", "0"),
         ("SERVER_DEBUG", "true"),
@@ -283,12 +284,37 @@ fn each_variable_reaches_its_own_field() {
         ("SERVER_CONNECTIONS_MAX", "100"),
         ("SERVER_KEEP_ALIVE", "0"),
         ("SERVER_BODY_MAX", "101"),
+        ("SERVER_COMPRESSION", "on"),
+        ("SERVER_HEADER_TIMEOUT", "0.75"),
         ("SERVER_REQUEST_TIMEOUT", "0.25"),
         ("SERVER_STOP_DELAY", "1.25"),
         ("SERVER_TLS_CERT_FILE", "cert.pem"),
         ("SERVER_TLS_KEY_FILE", "key.pem"),
         ("SERVER_TLS_CHECK_INTERVAL", "0.5"),
         ("SERVER_TLS_HANDSHAKE_TIMEOUT", "0.75"),
+        ("SERVER_DOCS", "off"),
+    ])
+    .unwrap();
+    assert!(!server.docs);
+    assert_eq!(server.host, "::1");
+    assert_eq!(server.port, 0);
+    assert!(server.debug && server.compression);
+    assert_eq!(server.workers, 512);
+    assert_eq!(server.connections_max, 100);
+    assert_eq!(server.keep_alive, Duration::ZERO);
+    assert_eq!(server.body_max, 101);
+    assert_eq!(server.header_timeout, Duration::from_millis(750));
+    assert_eq!(server.request_timeout, Duration::from_millis(250));
+    assert_eq!(server.stop_delay, Duration::from_millis(1250));
+    assert_eq!(server.tls.cert_file.unwrap(), Path::new("cert.pem"));
+    assert_eq!(server.tls.key_file.unwrap(), Path::new("key.pem"));
+    assert_eq!(server.tls.check_interval, Duration::from_millis(500));
+    assert_eq!(server.tls.handshake_timeout, Duration::from_millis(750));
+}
+
+#[test]
+fn each_variable_reaches_its_own_field() {
+    let Settings { db, bus, ws, sse, log, .. } = Settings::from_vars([
         ("DB_DSN", "postgres://shop@db/shop"),
         ("DB_POOL_MIN", "3"),
         ("DB_POOL_MAX", "4"),
@@ -314,23 +340,8 @@ fn each_variable_reaches_its_own_field() {
         ("SSE_RETRY", "0.75"),
         ("LOG_LEVEL", "warn,callboard=debug"),
         ("LOG_FORMAT", "JSON"),
-        ("SERVER_DOCS", "off"),
     ])
     .unwrap();
-    assert!(!server.docs);
-    assert_eq!(server.host, "::1");
-    assert_eq!(server.port, 0);
-    assert!(server.debug);
-    assert_eq!(server.workers, 512);
-    assert_eq!(server.connections_max, 100);
-    assert_eq!(server.keep_alive, Duration::ZERO);
-    assert_eq!(server.body_max, 101);
-    assert_eq!(server.request_timeout, Duration::from_millis(250));
-    assert_eq!(server.stop_delay, Duration::from_millis(1250));
-    assert_eq!(server.tls.cert_file.unwrap(), Path::new("cert.pem"));
-    assert_eq!(server.tls.key_file.unwrap(), Path::new("key.pem"));
-    assert_eq!(server.tls.check_interval, Duration::from_millis(500));
-    assert_eq!(server.tls.handshake_timeout, Duration::from_millis(750));
     assert_eq!(db.dsn.expose_secret(), "postgres://shop@db/shop");
     assert_eq!((db.pool_min, db.pool_max), (3, 4));
     assert_eq!(bus.handler_timeout, Duration::from_millis(1500));
@@ -358,10 +369,10 @@ fn each_variable_reaches_its_own_field() {
 #[test]
 fn the_list_of_variables_tells_the_truth() {
     let mut names = variable_names();
-    assert_eq!(names.len(), 67);
+    assert_eq!(names.len(), 78);
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 67, "a name is listed twice");
+    assert_eq!(names.len(), 78, "a name is listed twice");
     for variable in Settings::variables() {
         assert!(!variable.meaning.is_empty(), "{variable:?}");
         assert!(!variable.expects.is_empty(), "{variable:?}");
@@ -408,12 +419,13 @@ fn sizes_start_at_one() {
         }
         checked += 1;
     }
-    assert_eq!(checked, 18);
+    assert_eq!(checked, 22);
 }
 
 #[test]
 fn times_are_finite_and_above_zero() {
     let times = [
+        "SERVER_HEADER_TIMEOUT",
         "SERVER_REQUEST_TIMEOUT",
         "BUS_HANDLER_TIMEOUT",
         "BUS_DRAIN_TIMEOUT",
@@ -853,4 +865,43 @@ fn a_variable_of_others_may_be_any_bytes() {
         assert_eq!(env::var_os("APP_NAME").as_deref(), Some(latin));
         assert!(Settings::load().is_ok());
     });
+}
+
+#[test]
+fn limits_of_clients_are_off_until_they_are_set() {
+    let server = Settings::default().server;
+    assert_eq!((server.rate.limit, server.rate.burst), (None, None));
+    assert_eq!((server.rate.per, server.rate.clients_max), (Duration::from_secs(1), 100_000));
+    assert!(server.proxies.trusted.is_empty());
+    assert_eq!(server.idempotency.ttl, Duration::from_hours(24));
+    assert_eq!(server.idempotency.entries_max, 10_000);
+    assert_eq!(server.idempotency.bytes_max, 64 * 1024 * 1024);
+
+    let server = Settings::from_vars([
+        ("SERVER_RATE_LIMIT", "20"),
+        ("SERVER_RATE_PER", "60"),
+        ("SERVER_RATE_BURST", "5"),
+        ("SERVER_RATE_CLIENTS_MAX", "7"),
+        ("SERVER_TRUSTED_PROXIES", "10.0.0.0/8, ::1,unix"),
+        ("SERVER_PROXY_HEADER", "Forwarded"),
+        ("SERVER_IDEMPOTENCY_TTL", "3600"),
+        ("SERVER_IDEMPOTENCY_MAX", "8"),
+        ("SERVER_IDEMPOTENCY_BYTES_MAX", "9"),
+    ]);
+    let server = server.unwrap().server;
+    assert_eq!((server.rate.limit, server.rate.burst), (Some(20), Some(5)));
+    assert_eq!((server.rate.per, server.rate.clients_max), (Duration::from_mins(1), 7));
+    let trusted: Vec<_> = server.proxies.trusted.iter().map(ToString::to_string).collect();
+    assert_eq!(trusted, ["10.0.0.0/8", "::1/128", "unix"]);
+    assert_eq!(server.proxies.header, ProxyHeader::Forwarded);
+    assert_eq!(server.idempotency.ttl, Duration::from_hours(1));
+    assert_eq!((server.idempotency.entries_max, server.idempotency.bytes_max), (8, 9));
+}
+
+#[test]
+fn a_burst_without_a_limit_and_a_proxy_that_is_none_are_refused() {
+    let [fault] = refusal([("SERVER_RATE_BURST", "5")]).try_into().unwrap();
+    assert!(fault.contains("SERVER_RATE_LIMIT is not: set it"), "{fault}");
+    let [fault] = refusal([("SERVER_TRUSTED_PROXIES", "10.0.0.0/8,proxy")]).try_into().unwrap();
+    assert!(fault.contains("expected addresses, networks such as 10.0.0.0/8"), "{fault}");
 }

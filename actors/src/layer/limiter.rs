@@ -6,7 +6,9 @@
 //! again. It counts ticks of 1/`tokens` nanoseconds, so that a token takes a whole number of
 //! ticks, as many as the period has nanoseconds: nothing is rounded, so nothing drifts.
 
-use std::collections::{HashMap, VecDeque};
+mod bucket;
+
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
 use crate::clock::{millis, secs};
+use bucket::{Bucket, Rate};
 
 /// The longest time that a limit deals with; it keeps all arithmetic within 128 bits.
 const TIME_MAX: Duration = Duration::from_hours(366 * 24);
@@ -196,21 +199,41 @@ fn in_ms<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::
 
 /// What the limiter says to a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Take {
+pub enum Take {
     /// It begins; its token is used.
     Now,
     /// It begins after this time; its token is reserved. One that is not wanted after all is given
-    /// back by [`Limiter::give_back`].
+    /// back.
     After(Duration),
     /// It does not begin; before this time it makes no sense to try again.
-    Refused { retry_after: Duration },
+    Refused {
+        /// That time.
+        retry_after: Duration,
+    },
+    /// It does not begin, because its key is one more than are counted at once.
+    NoRoom {
+        /// The time before which no other key leaves.
+        retry_after: Duration,
+    },
 }
 
-/// The buckets of one rate limit.
-pub(crate) struct Limiter(Mutex<Buckets>);
+/// How full the bucket of one key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// How many tokens are there.
+    pub left: u32,
+    /// When there is one at least; zero if there is.
+    pub next_after: Duration,
+    /// When all are back.
+    pub full_after: Duration,
+}
+
+/// The buckets of one rate limit: a machine that is handed the time.
+pub struct Limiter(Mutex<Buckets>);
 
 impl Limiter {
-    pub(crate) fn new(limit: RateLimit) -> Self {
+    /// With all buckets full.
+    pub fn new(limit: RateLimit) -> Self {
         Self(Mutex::new(Buckets {
             rate: Rate::of(&limit),
             limit,
@@ -242,7 +265,7 @@ impl Limiter {
     }
 
     /// Asks for a token of the key's bucket.
-    pub(crate) fn take(&self, key: &str, now: Instant) -> Take {
+    pub fn take(&self, key: &str, now: Instant) -> Take {
         let mut buckets = self.0.lock();
         let now = buckets.nanos(now);
         let rate = buckets.rate;
@@ -250,7 +273,7 @@ impl Limiter {
             return bucket.take(rate, now);
         }
         if let Some(retry_after) = buckets.make_room(now) {
-            return Take::Refused { retry_after };
+            return Take::NoRoom { retry_after };
         }
         buckets.by_key.entry(key.into()).or_default().take(rate, now)
     }
@@ -264,6 +287,25 @@ impl Limiter {
         if let Some(bucket) = buckets.by_key.get_mut(key) {
             bucket.give_back(rate, at);
         }
+    }
+
+    /// Puts back a token that was taken at once and is not wanted after all.
+    pub fn put_back(&self, key: &str) {
+        let mut buckets = self.0.lock();
+        let rate = buckets.rate;
+        if let Some(bucket) = buckets.by_key.get_mut(key) {
+            bucket.put_back(rate);
+        }
+    }
+
+    /// How full the key's bucket is. Asking makes no bucket.
+    pub fn level(&self, key: &str, now: Instant) -> Level {
+        let mut buckets = self.0.lock();
+        let (now, rate) = (buckets.nanos(now), buckets.rate);
+        buckets
+            .by_key
+            .get(key)
+            .map_or_else(|| Bucket::default().level(rate, now), |bucket| bucket.level(rate, now))
     }
 
     /// How many buckets there are.
@@ -312,109 +354,6 @@ impl Buckets {
         let pause = rate.nanos(rate.token).max(SWEEP_PAUSE_MIN.as_nanos());
         let pause = u64::try_from(pause).unwrap_or(u64::MAX);
         self.sweep_at = first_full.max(now.saturating_add(pause));
-    }
-}
-
-/// A limit in ticks. With at most 2^32 tokens and periods below 2^55 ns nothing here overflows.
-#[derive(Clone, Copy)]
-struct Rate {
-    /// How many ticks one nanosecond has.
-    tokens: u128,
-    /// How many ticks one token takes to come back.
-    token: u128,
-    /// How many ticks a whole bucket takes.
-    burst: u128,
-    wait_max: u128,
-}
-
-impl Rate {
-    fn of(limit: &RateLimit) -> Self {
-        let tokens = u128::from(limit.tokens.max(1));
-        let token = limit.per.min(TIME_MAX).as_nanos().max(1);
-        let wait_max = match limit.when_empty {
-            WhenEmpty::Wait => limit.wait_max.min(TIME_MAX).as_nanos() * tokens,
-            WhenEmpty::Refuse => 0,
-        };
-        let burst = u128::from(limit.burst.unwrap_or(limit.tokens).max(1)) * token;
-        Self { tokens, token, burst, wait_max }
-    }
-
-    /// Ticks in nanoseconds, rounded up: nobody begins too early.
-    fn nanos(self, ticks: u128) -> u128 {
-        ticks.div_ceil(self.tokens)
-    }
-
-    fn duration(self, ticks: u128) -> Duration {
-        Duration::from_nanos(u64::try_from(self.nanos(ticks)).unwrap_or(u64::MAX))
-    }
-}
-
-#[derive(Default)]
-struct Bucket {
-    /// The theoretical arrival time, in ticks: when all reserved and used tokens are back.
-    full_at: u128,
-    /// The moments for which tokens are reserved, in nanoseconds, the next one first.
-    reserved: VecDeque<u64>,
-}
-
-impl Bucket {
-    fn take(&mut self, rate: Rate, now: u64) -> Take {
-        while self.reserved.front().is_some_and(|at| *at <= now) {
-            self.reserved.pop_front();
-        }
-        let ticks = u128::from(now) * rate.tokens;
-        let full_at = self.full_at.max(ticks) + rate.token;
-        // Not before the last one that waits, whose tokens given back may have come free earlier.
-        let last = self.reserved.back().map_or(ticks, |at| u128::from(*at) * rate.tokens);
-        let begin = full_at.saturating_sub(rate.burst).max(last);
-        let wait = begin - ticks;
-        if wait > rate.wait_max {
-            return Take::Refused { retry_after: rate.duration(wait - rate.wait_max) };
-        }
-        self.full_at = full_at;
-        if wait == 0 {
-            return Take::Now;
-        }
-        let wait = rate.duration(wait);
-        let nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
-        self.reserved.push_back(now.saturating_add(nanos));
-        Take::After(wait)
-    }
-
-    /// Counts anew without the reservation, from what is known: the arrival time is the latest of
-    /// what each delivery causes alone, its own time and the tokens since. Those before the
-    /// cancelled one cause a token less, those after it what they did.
-    fn give_back(&mut self, rate: Rate, at: u64) {
-        let Ok(place) = self.reserved.binary_search(&at) else {
-            // Its time has come before it was given back: the token counts as used.
-            return;
-        };
-        self.reserved.remove(place);
-        let later = self.reserved.iter().skip(place).rev();
-        let caused = (1..)
-            .zip(later)
-            .map(|(tokens, at)| u128::from(*at) * rate.tokens + tokens * rate.token);
-        let at_least = caused.max().unwrap_or(0);
-        self.full_at = self.full_at.min(at_least.max(self.full_at.saturating_sub(rate.token)));
-    }
-
-    fn convert(&mut self, old: Rate, new: Rate, now: u64) {
-        let ticks = u128::from(now);
-        let debt = self.full_at.saturating_sub(ticks * old.tokens);
-        let debt = match old.burst.checked_sub(debt) {
-            Some(left) => {
-                // Whole tokens and the rest of one apart: their product could overflow.
-                let (whole, rest) = (left / old.token, left % old.token);
-                let left = whole * new.token + rest * new.token / old.token;
-                new.burst.saturating_sub(left)
-            }
-            // Others wait: the bucket is empty until the last of them begins.
-            None => new.burst + ((debt - old.burst) * new.tokens).div_ceil(old.tokens),
-        };
-        // Not before the last one that waits has begun, which after a gap may be later.
-        let last = self.reserved.back().filter(|at| **at > now);
-        let last = last.map_or(0, |at| u128::from(*at) * new.tokens + new.token);
-        self.full_at = last.max(ticks * new.tokens + debt);
     }
 }
 

@@ -106,7 +106,7 @@ impl<A: Actor<Context = Context<A>>> Work<A> {
         let (key, now) = (key.unwrap_or_default(), Instant::now());
         match limiter.take(key, now) {
             Take::Now => Ok(()),
-            Take::Refused { retry_after } => {
+            Take::Refused { retry_after } | Take::NoRoom { retry_after } => {
                 self.seat.counters.rate_limited.fetch_add(1, Relaxed);
                 Err(HandlerError::rate_limited(retry_after))
             }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::description::Description;
 use super::super::naming::{Naming, Nouns};
+use super::super::repeatable::{KEY_MAX, KeyIs};
 use super::super::route::Route;
 use super::super::types::Types;
 use super::anatomy::{Anatomy, Emptiness, emptiness, present, without};
@@ -33,11 +34,12 @@ impl Place<'_> {
         let anatomy = Anatomy::of(schemas, &schema);
         let reads_body = [Method::POST, Method::PUT, Method::PATCH].contains(route.method());
         let body = if reads_body { self.body(schemas, &schema, &anatomy) } else { None };
-        let parameters = self.parameters(&anatomy, !reads_body);
+        let mut parameters = self.parameters(&anatomy, !reads_body);
         let intake = Intake {
             has_fields: body.is_some() || !parameters.is_empty(),
             has_body: body.is_some(),
         };
+        parameters.extend(route.key.map(idempotency_key));
         let mut responses = self.successes(schemas);
         responses.extend(refusals.of(route, intake));
         let mut operation = Map::new();
@@ -158,6 +160,18 @@ fn parameter(place: &str, name: &str, is_required: bool, mut schema: Value) -> V
         parameter["description"] = text;
     }
     parameter
+}
+
+fn idempotency_key(key_is: KeyIs) -> Value {
+    let schema = json!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": KEY_MAX,
+        "pattern": "^[A-Za-z0-9_.:~+/=-]+$",
+        "description": "A text that the client makes up for each thing to be done, such as a UUID: \
+            a request that comes again with it gets the answer of the first one.",
+    });
+    parameter("header", "Idempotency-Key", key_is == KeyIs::Required, schema)
 }
 
 fn success(status: u16, text: &str, schema: &Value) -> impl Iterator<Item = (String, Value)> {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde_json::{Value, json};
 
+use super::super::repeatable::KeyIs;
 use super::super::route::Route;
 use super::super::types::schema_of;
 use super::schemas::Schemas;
@@ -26,7 +27,7 @@ const STATUSES: &[(u16, &str, &str)] = &[
         "UnprocessableContent",
         "A field is missing or wrong; `errors` names what the server knows.",
     ),
-    (429, "TooManyRequests", "There were too many requests of this kind."),
+    (429, "TooManyRequests", "There were too many requests of this kind, or of this client."),
     (500, "InternalServerError", "Something broke; the log has the trace id."),
     (501, "NotImplemented", "Nobody handles this request."),
     (503, "ServiceUnavailable", "There is no room for the request just now."),
@@ -34,13 +35,13 @@ const STATUSES: &[(u16, &str, &str)] = &[
 ];
 
 /// What a handler says, which only a request waits for.
-const OF_HANDLERS: &[u16] = &[401, 403, 404, 409, 422, 429, 501, 504];
+const OF_HANDLERS: &[u16] = &[401, 403, 404, 409, 422, 501, 504];
 
 /// What can be wrong with a body.
 const OF_BODIES: &[u16] = &[408, 413, 415];
 
 /// What every route answers at times.
-const ALWAYS: &[u16] = &[500, 503];
+const ALWAYS: &[u16] = &[429, 500, 503];
 
 /// A problem document (RFC 9457).
 #[derive(JsonSchema)]
@@ -121,6 +122,14 @@ impl Refusals {
         for (code, status) in route.error_statuses() {
             codes.entry(*status).or_default().push(code);
         }
+        if let Some(key_is) = route.key {
+            codes.entry(400).or_default().push("bad_idempotency_key");
+            if key_is == KeyIs::Required {
+                codes.entry(400).or_default().push("idempotency_key_missing");
+            }
+            codes.entry(409).or_default().push("idempotency_in_progress");
+            codes.entry(422).or_default().push("idempotency_key_reused");
+        }
         statuses.extend(codes.keys());
         statuses.sort_unstable();
         statuses.dedup();
@@ -155,6 +164,10 @@ impl Refusals {
             401 => headers["www-authenticate"] = header("How to say who one is."),
             429 | 503 => {
                 headers["retry-after"] = header("When to try again, in seconds from now.");
+                if status == 429 {
+                    headers["ratelimit"] = header("What is left of the limits.");
+                    headers["ratelimit-policy"] = header("What the limits are.");
+                }
             }
             _ => {}
         }

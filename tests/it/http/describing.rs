@@ -137,7 +137,7 @@ fn responses_are_those_that_the_route_gives() {
     assert_eq!(statuses("/eat", "post"), [&[204], &refused[..]].concat());
     assert_eq!(statuses("/cakes", "post"), [&[201], &refused[..]].concat());
     assert_eq!(statuses("/orders", "post"), [&[202], &refused[..]].concat());
-    assert_eq!(statuses("/drop", "post"), [202, 400, 406, 408, 413, 415, 422, 500, 503]);
+    assert_eq!(statuses("/drop", "post"), [202, 400, 406, 408, 413, 415, 422, 429, 500, 503]);
     let find = &document["paths"]["/cakes/{cake_id}"]["get"]["responses"];
     assert_eq!(find["404"]["$ref"], "#/components/responses/NotFound");
     assert_eq!(find["410"]["description"], "`eaten`");

@@ -159,12 +159,34 @@ fn a_limit_is_written_with_units() {
 }
 
 #[test]
+fn a_level_is_what_the_next_takes_will_find() {
+    let limit = RateLimit::per_second(10).burst(3).refusing();
+    let (limiter, start) = (Limiter::new(limit), Instant::now());
+    let level = |left, next_after, full_after| Level { left, next_after, full_after };
+    let none = Duration::ZERO;
+    assert_eq!(limiter.level("a", start), level(3, none, none));
+    assert_eq!(limiter.keys(), 0, "asking makes no bucket");
+    for left in [2, 1, 0] {
+        assert_eq!(limiter.take("a", start), Take::Now);
+        assert_eq!(limiter.level("a", start).left, left);
+    }
+    assert_eq!(limiter.level("a", start), level(0, millis(100), millis(300)));
+    assert_eq!(limiter.level("a", start + millis(30)), level(0, millis(70), millis(270)));
+    assert_eq!(limiter.level("a", start + millis(100)), level(1, none, millis(200)));
+    limiter.put_back("a");
+    assert_eq!(limiter.level("a", start), level(1, none, millis(200)));
+    assert_eq!((limiter.take("a", start), burst_of(&limiter, "a", start)), (Take::Now, 0));
+    (0..9).for_each(|_| limiter.put_back("a"));
+    assert_eq!(burst_of(&limiter, "a", start), 3, "never more than a burst");
+}
+
+#[test]
 fn idle_keys_make_room_and_limited_ones_stay() {
     let (limiter, start) = (Limiter::new(RateLimit::per_second(1).keys_max(2)), Instant::now());
     assert_eq!(limiter.take("a", start), Take::Now);
     assert_eq!(limiter.take("b", start + millis(601)), Take::Now);
     let no_room = limiter.take("c", start + millis(601));
-    assert_eq!(no_room, Take::Refused { retry_after: secs(1) });
+    assert_eq!(no_room, Take::NoRoom { retry_after: secs(1) });
     let full = start + millis(1_601);
     assert_eq!(limiter.take("b", full), Take::Now);
     assert_eq!(limiter.take("c", full), Take::Now, "a was idle");
@@ -217,7 +239,7 @@ proptest! {
                             prop_assert_eq!(limit.when_empty, WhenEmpty::Wait);
                             now + wait
                         }
-                        Take::Refused { .. } => continue,
+                        Take::Refused { .. } | Take::NoRoom { .. } => continue,
                     };
                     prop_assert!(begun.last().is_none_or(|last| *last <= at), "out of order");
                     begun.push(at);
@@ -278,9 +300,10 @@ proptest! {
             let name = key.to_string();
             let has_bucket = limiter.0.lock().by_key.contains_key(&*name);
             let taken = limiter.take(&name, now);
-            let no_room = !has_bucket && matches!(taken, Take::Refused { .. });
+            let no_room = matches!(taken, Take::NoRoom { .. });
             prop_assert!(limiter.keys() <= keys_max);
             if no_room {
+                prop_assert!(!has_bucket, "{} has its bucket already", name);
                 prop_assert_eq!(limiter.keys(), keys_max, "refused though there was room");
             } else {
                 prop_assert_eq!(taken, alone[key].take("", now));
