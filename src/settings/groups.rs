@@ -163,18 +163,14 @@ impl ServerSettings {
             "TCP port to listen on, 0 for any free one",
         );
         let (unix_socket, unix_mode, tls) = transport(reader);
+        let [debug, compression, docs] = switches(reader);
         Self {
             host,
             port,
             unix_socket,
             unix_mode,
             tls,
-            debug: reader.get(
-                "SERVER_DEBUG",
-                "false",
-                flag(),
-                "whether error responses show details to developers",
-            ),
+            debug,
             workers: reader.get(
                 "SERVER_WORKERS",
                 "1",
@@ -199,12 +195,7 @@ impl ServerSettings {
                 count(),
                 "largest request body, in bytes",
             ),
-            compression: reader.get(
-                "SERVER_COMPRESSION",
-                "false",
-                flag(),
-                "whether responses are compressed",
-            ),
+            compression,
             header_timeout: reader.get(
                 "SERVER_HEADER_TIMEOUT",
                 "5.0",
@@ -217,12 +208,7 @@ impl ServerSettings {
                 seconds(),
                 "time a request may take, in seconds",
             ),
-            docs: reader.get(
-                "SERVER_DOCS",
-                "true",
-                flag(),
-                "whether Swagger UI shows the API at /docs",
-            ),
+            docs,
             stop_delay: reader.get(
                 "SERVER_STOP_DELAY",
                 "0.0",
@@ -234,6 +220,16 @@ impl ServerSettings {
             idempotency: IdempotencySettings::read(reader),
         }
     }
+}
+
+/// What is on or off: details for developers, compression, the API for people.
+fn switches(reader: &mut Reader) -> [bool; 3] {
+    [
+        ("SERVER_DEBUG", "false", "whether error responses show details to developers"),
+        ("SERVER_COMPRESSION", "false", "whether responses are compressed"),
+        ("SERVER_DOCS", "true", "whether Swagger UI shows the API at /docs"),
+    ]
+    .map(|(name, default, meaning)| reader.get(name, default, flag(), meaning))
 }
 
 /// What else than TCP in the clear may be spoken.

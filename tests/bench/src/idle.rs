@@ -56,7 +56,7 @@ fn start(runtime: &Runtime, pace: Pace, report: &mut Report) -> Result<(), Failu
             let begin = Instant::now();
             let server = Server::start_in(what, folder.path())?;
             runtime.block_on(async {
-                let mut client = HttpClient::connect(server.address, request()).await?;
+                let mut client = HttpClient::connect(server.address, request("")).await?;
                 client.exchange().await
             })?;
             times.push(begin.elapsed().as_secs_f64() * 1e9);

@@ -7,22 +7,27 @@ use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use actix_cors::Cors;
+use actix_web::error::{ErrorForbidden, ErrorUnauthorized, ErrorUnprocessableEntity};
+use actix_web::http::header;
 use actix_web::{App as WebApp, Error, HttpRequest, HttpResponse, HttpServer, web};
 use actix_web_actors::ws;
 use bytestring::ByteString;
 use callboard::db::Db;
-use callboard::http::Routes;
+use callboard::http::{Route, Routes};
 use callboard::prelude::*;
 use callboard::settings::Settings;
 use callboard::ws::Ws;
 use callboard::{Runtime, Subscriber};
+use garde::Validate;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::failure::Failure;
 use crate::machine;
 use crate::peers::callboard::SYSTEM;
-use crate::wire::{News, Purchase, Receipt, sell};
+use crate::wire::{News, ORIGIN, PERMISSION, Purchase, Receipt, SECRET, sell};
 
 /// How many handlers wait for something in the figure of idle subscriptions.
 pub(crate) const SUBSCRIPTIONS: usize = 100_000;
@@ -42,6 +47,8 @@ pub(crate) fn serve(what: &str) -> Result<(), Failure> {
                     config.route("/ws", web::get().to(connect));
                 })?;
             }
+            "guarded-bare" => guarded()?,
+            "guarded-ours" => ours(everything_on()?).await?,
             "http-ours" => ours(App::new(settings()?).mount(shop(None)).routes(routes())).await?,
             "ws-ours" => {
                 let permits = Ws::new().request::<Purchase>().publish::<News>().listen::<News>();
@@ -71,6 +78,21 @@ fn settings() -> Result<Settings, Failure> {
 
 fn routes() -> Routes {
     Routes::new().post::<Purchase>("/purchases")
+}
+
+/// With everything at the edge that can be switched on.
+fn everything_on() -> Result<App, Failure> {
+    let settings = Settings::from_vars([
+        ("SERVER_PORT", "0"),
+        ("SERVER_COMPRESSION", "on"),
+        ("SERVER_RATE_LIMIT", "1000000"),
+        ("AUTH_SECRET", SECRET),
+        ("CORS_ORIGINS", ORIGIN),
+    ]);
+    let settings = settings.map_err(|error| Failure::of(SYSTEM)(&error))?;
+    let route = Route::post::<Purchase>("/purchases").permissions_all([PERMISSION]);
+    let routes = Routes::new().route(route).validate::<Purchase>();
+    Ok(App::new(settings).mount(shop(None)).routes(routes))
 }
 
 fn shop(db: Option<Db>) -> Domain {
@@ -146,6 +168,45 @@ fn bare(
     announce(server.addrs().first())?;
     actix_rt::spawn(server.run());
     Ok(())
+}
+
+/// The same with tokens, rules of content and other origins, by hand.
+fn guarded() -> Result<(), Failure> {
+    let key = DecodingKey::from_secret(SECRET.as_bytes());
+    let server = HttpServer::new(move || {
+        let cors = Cors::default().allowed_origin(ORIGIN).allow_any_method().allow_any_header();
+        WebApp::new()
+            .wrap(cors)
+            .app_data(web::Data::new((key.clone(), Validation::new(Algorithm::HS256))))
+            .route("/purchases", web::post().to(known_purchase))
+    });
+    let server = server.workers(1).disable_signals().bind(("127.0.0.1", 0))?;
+    announce(server.addrs().first())?;
+    actix_rt::spawn(server.run());
+    Ok(())
+}
+
+/// What a token says.
+#[derive(Deserialize)]
+struct Claims {
+    permissions: Vec<String>,
+}
+
+async fn known_purchase(
+    request: HttpRequest,
+    verifier: web::Data<(DecodingKey, Validation)>,
+    purchase: web::Json<Purchase>,
+) -> Result<web::Json<Receipt>, Error> {
+    let (key, validation) = &**verifier;
+    let shown = request.headers().get(header::AUTHORIZATION).and_then(|shown| shown.to_str().ok());
+    let token = shown.and_then(|shown| shown.strip_prefix("Bearer ")).unwrap_or_default();
+    let known = jsonwebtoken::decode::<Claims>(token, key, validation);
+    let known = known.map_err(ErrorUnauthorized)?;
+    if !known.claims.permissions.iter().any(|permission| permission == PERMISSION) {
+        return Err(ErrorForbidden(PERMISSION));
+    }
+    purchase.validate().map_err(ErrorUnprocessableEntity)?;
+    Ok(web::Json(sell(&purchase).await))
 }
 
 async fn purchase(purchase: web::Json<Purchase>) -> web::Json<Receipt> {

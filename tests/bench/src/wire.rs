@@ -2,14 +2,18 @@
 //! leaves.
 
 use callboard::{Event, Replies};
+use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a client sends.
-#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema, Validate)]
 pub(crate) struct Purchase {
+    #[garde(skip)]
     pub(crate) id: u64,
+    #[garde(length(min = 1, max = 40))]
     pub(crate) sku: String,
+    #[garde(range(min = 1, max = 1_000))]
     pub(crate) quantity: u32,
 }
 
@@ -46,6 +50,15 @@ pub(crate) async fn sell(purchase: &Purchase) -> Receipt {
     let Purchase { id, sku, quantity } = purchase;
     Receipt { id: *id, price: u64::from(*quantity) * 7, text: format!("{quantity} of {sku}") }
 }
+
+/// With which tokens are signed.
+pub(crate) const SECRET: &str = "a secret of the benchmark, which is long enough";
+
+/// What a buyer may do.
+pub(crate) const PERMISSION: &str = "goods.buy";
+
+/// From whose pages buyers come.
+pub(crate) const ORIGIN: &str = "https://shop.example";
 
 /// The purchase of the load.
 pub(crate) const PURCHASE: &str = r#"{"id":7,"sku":"BOOK-1234","quantity":3}"#;
