@@ -7,6 +7,7 @@ mod fault;
 pub use fault::{JwtError, SECRET_MIN};
 mod key;
 pub use key::JwtKey;
+mod known;
 mod verify;
 pub use verify::{JwtProvider, LEEWAY_MAX};
 mod issue;

@@ -1,7 +1,6 @@
 //! Makes responses smaller on their way out: a response whose client takes gzip and that is worth it
 //! enters, the same in fewer bytes leaves.
 
-use actix_web::Error;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
@@ -10,6 +9,7 @@ use actix_web::http::header::{
     ETAG, Encoding, Header as _, HeaderMap, HeaderValue, VARY,
 };
 use actix_web::middleware::Next;
+use actix_web::{Error, HttpRequest};
 
 use super::coding::pack;
 
@@ -23,11 +23,11 @@ pub(crate) async fn compressed(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let takes_gzip = takes_gzip(&request);
     let response = next.call(request).await?.map_into_boxed_body();
     if !is_worth_it(&response) {
         return Ok(response);
     }
+    let takes_gzip = takes_gzip(response.request());
     let (request, response) = response.into_parts();
     let (mut head, body) = response.into_parts();
     // Caches keep both forms apart, also when this is the plain one.
@@ -48,7 +48,7 @@ pub(crate) async fn compressed(
     Ok(ServiceResponse::new(request, head.set_body(body)))
 }
 
-fn takes_gzip(request: &ServiceRequest) -> bool {
+fn takes_gzip(request: &HttpRequest) -> bool {
     if !request.headers().contains_key(ACCEPT_ENCODING) {
         return false;
     }

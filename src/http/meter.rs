@@ -34,6 +34,8 @@ pub(super) struct Meter {
     /// As clients are told.
     name: &'static str,
     pub(super) quota: Quota,
+    /// What clients are told of the quota.
+    policy: String,
     identities: Limiter,
     addresses: Limiter,
     /// By address, the requests whose sender could not prove who it is. Apart from those that need
@@ -67,7 +69,8 @@ impl Meter {
     pub(super) fn new(name: &'static str, quota: Quota) -> Self {
         let limiter = || Limiter::new(quota.as_limit());
         let (identities, addresses, failures) = (limiter(), limiter(), limiter());
-        Self { name, quota, identities, addresses, failures }
+        let policy = format!("\"{name}\";q={};w={}", quota.most(), quota.window());
+        Self { name, quota, policy, identities, addresses, failures }
     }
 
     fn of(&self, client: &Client<'_>) -> &Limiter {
@@ -237,13 +240,13 @@ pub(crate) fn tell(request: &HttpRequest, headers: &mut HeaderMap) {
     let Some(Standings(standings)) = extensions.get::<Standings>() else { return };
     let (mut limits, mut policies) = (String::new(), String::new());
     for Standing { meter, level } in standings {
-        let Meter { name, quota, .. } = &**meter;
+        let Meter { name, policy, .. } = &**meter;
         let comma = if limits.is_empty() { "" } else { ", " };
         let reset = if level.left == 0 { level.next_after } else { level.full_after };
         let reset = whole_seconds(reset);
         // Writing to a string does not fail.
         let _ = write!(limits, "{comma}\"{name}\";r={};t={reset}", level.left);
-        let _ = write!(policies, "{comma}\"{name}\";q={};w={}", quota.most(), quota.window());
+        policies.extend([comma, policy]);
     }
     for (name, text) in [(RATE_LIMIT, limits), (RATE_LIMIT_POLICY, policies)] {
         if let Ok(value) = HeaderValue::try_from(text)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::reader::{Reader, Reading};
-use super::syntax::{count, optional, secret, text, whole_seconds, word};
+use super::syntax::{count, optional, secret, text, whole, whole_seconds, word};
 
 const NO_KEY: &str =
     "there is no key to verify tokens with: set AUTH_SECRET or AUTH_PUBLIC_KEY_FILE";
@@ -41,6 +41,9 @@ pub struct AuthSettings {
     pub leeway: Duration,
     /// `AUTH_TOKEN_MAX`: the longest token, in bytes; 8192.
     pub token_max: usize,
+    /// `AUTH_KNOWN_TOKENS`: the tokens that are remembered, so that they need not be verified again
+    /// until they expire, 0 for none; 1024.
+    pub known_tokens: usize,
 }
 
 /// An algorithm of RFC 7518 that signs tokens.
@@ -114,6 +117,12 @@ impl AuthSettings {
                 "difference of clocks that is overlooked, in seconds",
             ),
             token_max: reader.get("AUTH_TOKEN_MAX", "8192", count(), "longest token, in bytes"),
+            known_tokens: reader.get(
+                "AUTH_KNOWN_TOKENS",
+                "1024",
+                whole(0..=1_000_000),
+                "tokens that are remembered, 0 for none",
+            ),
         }
     }
 }

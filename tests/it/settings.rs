@@ -80,7 +80,7 @@ fn defaults_are_the_documented_ones() {
     assert!(auth.algorithm.is_none() && auth.secret.is_none() && auth.public_key_file.is_none());
     assert!(auth.key_id.is_none() && auth.issuer.is_none() && auth.audience.is_none());
     assert_eq!(auth.leeway, Duration::from_secs(30));
-    assert_eq!(auth.token_max, 8192);
+    assert_eq!((auth.token_max, auth.known_tokens), (8192, 1024));
     assert_eq!(server.host, "127.0.0.1");
     assert_eq!(server.port, 8000);
     assert!(!server.debug && !server.compression);
@@ -142,6 +142,7 @@ fn each_variable_of_authentication_reaches_its_own_field() {
         ("AUTH_AUDIENCE", "shop"),
         ("AUTH_LEEWAY", "0"),
         ("AUTH_TOKEN_MAX", "111"),
+        ("AUTH_KNOWN_TOKENS", "0"),
     ])
     .unwrap()
     .auth;
@@ -151,7 +152,7 @@ fn each_variable_of_authentication_reaches_its_own_field() {
     assert_eq!(auth.issuer.as_deref(), Some("https://id.example"));
     assert_eq!(auth.audience.as_deref(), Some("shop"));
     assert_eq!(auth.leeway, Duration::ZERO);
-    assert_eq!(auth.token_max, 111);
+    assert_eq!((auth.token_max, auth.known_tokens), (111, 0));
     for (name, algorithm) in [
         ("RS256", JwtAlgorithm::Rs256),
         ("ES256", JwtAlgorithm::Es256),
@@ -369,10 +370,10 @@ fn each_variable_reaches_its_own_field() {
 #[test]
 fn the_list_of_variables_tells_the_truth() {
     let mut names = variable_names();
-    assert_eq!(names.len(), 78);
+    assert_eq!(names.len(), 79);
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 78, "a name is listed twice");
+    assert_eq!(names.len(), 79, "a name is listed twice");
     for variable in Settings::variables() {
         assert!(!variable.meaning.is_empty(), "{variable:?}");
         assert!(!variable.expects.is_empty(), "{variable:?}");

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::fault::JwtError;
 use super::key::{JwtKey, of_library};
+use super::known::Known;
 use crate::auth::{AuthError, Authenticated, Authenticating, Credentials, Provider};
 use crate::settings::{AuthSettings, JwtAlgorithm};
 
@@ -25,6 +26,9 @@ const LEEWAY: Duration = Duration::from_secs(30);
 
 /// The longest token by default, in bytes; servers rarely take longer headers.
 const TOKEN_MAX: usize = 8 * 1024;
+
+/// How many tokens are remembered by default.
+const KNOWN_TOKENS: usize = 1024;
 
 /// Believes JSON Web Tokens that one of its keys has signed. Cheap to clone.
 ///
@@ -66,6 +70,7 @@ const TOKEN_MAX: usize = 8 * 1024;
 pub struct JwtProvider {
     keys: Arc<[Trusted]>,
     token_max: usize,
+    known: Arc<Known>,
 }
 
 /// A key with what the tokens must hold that it has signed.
@@ -99,7 +104,7 @@ impl JwtProvider {
         {
             return Err(JwtError::DuplicateId { id: id.to_owned() });
         }
-        Ok(Self { keys, token_max: TOKEN_MAX })
+        Ok(Self { keys, token_max: TOKEN_MAX, known: Arc::new(Known::new(KNOWN_TOKENS)) })
     }
 
     /// Trusts the key of the settings; `None` when they name none. It reads the file of the key, so
@@ -114,7 +119,8 @@ impl JwtProvider {
         if let Some(id) = &settings.key_id {
             key = key.id(id);
         }
-        let mut provider = Self::new([key])?.leeway(settings.leeway).token_max(settings.token_max);
+        let mut provider = Self::new([key])?.leeway(settings.leeway);
+        provider = provider.token_max(settings.token_max).known_tokens(settings.known_tokens);
         if let Some(issuer) = &settings.issuer {
             provider = provider.issuer(issuer);
         }
@@ -156,19 +162,31 @@ impl JwtProvider {
         self
     }
 
+    /// Sets how many tokens are remembered, so that one that comes again need not be verified again
+    /// until it expires; 0 for none. Of more than that the ones that came last are remembered, by
+    /// their digests. Default 1024.
+    pub fn known_tokens(mut self, tokens: usize) -> Self {
+        self.known = Arc::new(Known::new(tokens));
+        self
+    }
+
     /// Does at once what [`authenticate`](Provider::authenticate) does: no key is ever fetched. It
     /// takes well below a millisecond of computing.
     ///
     /// # Errors
     /// Any [`AuthError`] but `Missing`, `Scheme` and `Unavailable`.
     pub fn verify(&self, token: &str) -> Result<Identity, AuthError> {
-        self.examine(token).map(|known| known.identity)
+        self.know(token).map(|known| known.identity)
     }
 
-    fn examine(&self, token: &str) -> Result<Authenticated, AuthError> {
+    fn know(&self, token: &str) -> Result<Authenticated, AuthError> {
         if token.len() > self.token_max {
             return Err(malformed("the token is too long"));
         }
+        self.known.get_or_find(token, || self.examine(token))
+    }
+
+    fn examine(&self, token: &str) -> Result<Authenticated, AuthError> {
         let header = decode_header(token).map_err(|_| malformed("this is not a signed token"))?;
         if header.crit.is_some() {
             return Err(malformed("the header has a critical part that is not understood"));
@@ -196,13 +214,14 @@ impl JwtProvider {
             trusted
         });
         self.keys = keys.collect();
+        self.known = Arc::new(self.known.renewed());
         self
     }
 }
 
 impl Provider for JwtProvider {
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Authenticating<'a> {
-        Box::pin(ready(self.examine(credentials.token())))
+        Box::pin(ready(self.know(credentials.token())))
     }
 }
 
