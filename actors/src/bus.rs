@@ -137,20 +137,21 @@ impl Bus {
             self.registry.send(Mount { domains, unheard: Unheard::Allow, dry_run: false }).await;
         let seats = mounted.map_err(|_| StartError::shutdown())??;
         let seat = seats.into_iter().next().ok_or_else(StartError::shutdown)?;
-        Ok(Subscription { seat, registry: self.registry.clone() })
+        let router = Arc::clone(self.router());
+        Ok(Subscription { router, seat, registry: self.registry.clone() })
     }
 
     /// A handle to one handler, by its name `domain.Handler`; `None` when there is none of that
     /// name.
     pub fn handler(&self, name: &str) -> Option<HandlerHandle> {
-        Some(HandlerHandle::new(self.router().table().seat(name)?))
+        Some(HandlerHandle::new(Arc::clone(self.router()), self.router().table().seat(name)?))
     }
 
     /// The counters of the runtime and of each handler.
     pub fn metrics(&self) -> MetricsSnapshot {
         let (table, router) = (self.router().table(), self.router());
-        let handlers = table.seats().iter();
-        let handlers = handlers.map(|seat| (seat.handler.to_string(), seat.metrics())).collect();
+        let (handlers, now) = (table.seats().iter(), router.clock.now());
+        let handlers = handlers.map(|seat| (seat.handler.to_string(), seat.metrics(now))).collect();
         router.totals.snapshot(router.dead.store().count(), handlers)
     }
 
@@ -198,6 +199,7 @@ pub struct Health {
 /// A handler that was added at run time. Dropping the handle leaves it in place.
 #[derive(Clone)]
 pub struct Subscription {
+    router: Arc<Router>,
     seat: Arc<Seat>,
     registry: Addr<Registry>,
 }
@@ -210,7 +212,7 @@ impl Subscription {
 
     /// A handle to look at the handler and to steer it.
     pub fn handle(&self) -> HandlerHandle {
-        HandlerHandle::new(Arc::clone(&self.seat))
+        HandlerHandle::new(Arc::clone(&self.router), Arc::clone(&self.seat))
     }
 
     /// Removes the handler; ready when it has handled what waited in its queue.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::layer::limiter::{Limiter, RateLimit};
 use crate::metrics::{HandlerMetrics, HandlerStatus};
 use crate::policy::Policy;
+use crate::router::Router;
 use crate::seat::Seat;
 
 /// One running handler, to be looked at and steered; cheap to clone, usable from any thread.
@@ -23,6 +24,7 @@ use crate::seat::Seat;
 /// ```
 #[derive(Clone)]
 pub struct HandlerHandle {
+    router: Arc<Router>,
     seat: Arc<Seat>,
 }
 
@@ -36,8 +38,8 @@ pub struct BadRateLimit {
 }
 
 impl HandlerHandle {
-    pub(crate) fn new(seat: Arc<Seat>) -> Self {
-        Self { seat }
+    pub(crate) fn new(router: Arc<Router>, seat: Arc<Seat>) -> Self {
+        Self { router, seat }
     }
 
     /// The handler's name, `domain.Handler`.
@@ -57,7 +59,7 @@ impl HandlerHandle {
 
     /// Its counters.
     pub fn metrics(&self) -> HandlerMetrics {
-        self.seat.metrics()
+        self.seat.metrics(self.router.clock.now())
     }
 
     /// Takes no more events out of its queue. What is in work goes on; the queue fills up, and then

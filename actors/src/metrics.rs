@@ -66,6 +66,8 @@ pub struct HandlerMetrics {
     pub queue_depth: usize,
     /// The limit of the queue.
     pub queue_max: usize,
+    /// How long ago the event that waits longest was published, in milliseconds; 0 when none waits.
+    pub queue_age_ms: f64,
     /// Deliveries in work, those that wait for another attempt included.
     pub in_flight: u64,
     /// Attempts in work for longer than the policy's `stuck_after`.
@@ -178,6 +180,7 @@ pub(crate) struct Now {
     pub(crate) is_paused: bool,
     pub(crate) queue_depth: usize,
     pub(crate) queue_max: usize,
+    pub(crate) queue_age: Duration,
     pub(crate) stuck: usize,
     pub(crate) in_flight: u64,
     pub(crate) breaker: Option<CircuitState>,
@@ -245,6 +248,7 @@ impl Counters {
             },
             queue_depth: now.queue_depth,
             queue_max: now.queue_max,
+            queue_age_ms: (now.queue_age.as_secs_f64() * 1e6).round() / 1e3,
             in_flight: now.in_flight,
             stuck: now.stuck,
             is_paused: now.is_paused,

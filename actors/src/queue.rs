@@ -69,6 +69,11 @@ impl<T: Keyed> Queue<T> {
         self.state.lock().items.len()
     }
 
+    /// Reads something of the item that waits longest.
+    pub(crate) fn read_oldest<R>(&self, read: impl FnOnce(&T) -> R) -> Option<R> {
+        self.state.lock().items.oldest().map(read)
+    }
+
     /// Whether nothing waits. Another thread may have pushed something meanwhile.
     pub(crate) fn is_empty(&self) -> bool {
         self.is_empty.load(Ordering::Acquire)

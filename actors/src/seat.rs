@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
@@ -211,12 +212,15 @@ impl Seat {
         self.counters.in_flight.load(Ordering::Relaxed) + self.in_place() as u64
     }
 
-    pub(crate) fn metrics(&self) -> HandlerMetrics {
+    /// As they are at this time by the runtime's wall clock.
+    pub(crate) fn metrics(&self, now: SystemTime) -> HandlerMetrics {
+        let age = |parcel: &Parcel| now.duration_since(parcel.envelope.label().timestamp).ok();
         self.counters.snapshot(&Now {
             status: self.status(),
             is_paused: self.is_paused(),
             queue_depth: self.queue.len(),
             queue_max: self.queue.max(),
+            queue_age: self.queue.read_oldest(age).flatten().unwrap_or_default(),
             stuck: self.stuck().len(),
             in_flight: self.in_flight(),
             breaker: self.circuit.as_ref().map(|circuit| circuit.state(Instant::now())),

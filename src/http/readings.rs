@@ -145,6 +145,11 @@ fn write_handlers(exposition: &mut Exposition, metrics: &MetricsSnapshot) {
             family.sample(&[("handler", handler)], read(counters));
         }
     }
+    let help = "How long ago the event that waits longest was published; 0 when none waits.";
+    let mut family = exposition.family(Kind::Gauge, "callboard_queue_age_seconds", help);
+    for (handler, counters) in &metrics.handlers {
+        family.sample(&[("handler", handler)], counters.queue_age_ms / 1e3);
+    }
     let help = "The state of the handler: 1 for the one it is in.";
     let mut family = exposition.family(Kind::Gauge, "callboard_handler_status", help);
     for (handler, counters) in &metrics.handlers {

@@ -69,6 +69,15 @@ impl<T: Keyed> Lanes<T> {
         }
     }
 
+    /// The item that came first of all that wait. Where keys matter it looks at all that is ready
+    /// and at every busy key.
+    pub(crate) fn oldest(&self) -> Option<&T> {
+        let Some(busy) = &self.busy else { return self.ready.front().map(|ticket| &ticket.item) };
+        let heads = busy.values().filter_map(VecDeque::front);
+        let oldest = self.ready.iter().chain(heads).min_by_key(|ticket| ticket.number);
+        oldest.map(|ticket| &ticket.item)
+    }
+
     /// Takes out the item that came first of all that wait.
     ///
     /// Looks at all that is ready and at every busy key: it is asked for only by a full queue.

@@ -32,10 +32,12 @@ async fn what_is_in_work_ends_what_waits_is_kept_and_goes_on_in_order() {
     }
     sleep(secs(100)).await;
     assert_eq!(log.all(), ["1"]);
-    assert_eq!(metrics(&bus, "shop.On").queue_depth, 3);
+    let waiting = metrics(&bus, "shop.On");
+    assert_eq!((waiting.queue_depth, waiting.queue_age_ms), (3, 100_000.0));
     handle.resume();
     assert!(!handle.is_paused());
     bus.quiet().await;
+    assert_eq!(metrics(&bus, "shop.On").queue_age_ms, 0.0);
     assert_eq!(log.all(), ["1", "2", "3", "4"]);
 }
 
