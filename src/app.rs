@@ -237,13 +237,13 @@ impl App {
     /// Outside an actix system.
     pub async fn start(self) -> Result<Running, AppError> {
         let otlp = Otlp::start(&self.settings)?;
-        self.start_with(otlp).await
+        Box::pin(self.start_with(otlp)).await
     }
 
     /// The same, and whoever called keeps the log and the panic hook.
     #[cfg(feature = "testing")]
     pub(crate) async fn start_silent(self) -> Result<Running, AppError> {
-        self.start_with(Otlp::default()).await
+        Box::pin(self.start_with(Otlp::default())).await
     }
 
     async fn start_with(self, otlp: Otlp) -> Result<Running, AppError> {

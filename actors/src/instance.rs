@@ -32,6 +32,12 @@ pub(crate) struct Life<A: Actor> {
     fate: Arc<Fate>,
 }
 
+impl<A: Actor> Clone for Life<A> {
+    fn clone(&self) -> Self {
+        Self { addr: self.addr.clone(), fate: Arc::clone(&self.fate) }
+    }
+}
+
 /// How a life is to end, and how it ended.
 #[derive(Default)]
 struct Fate {
@@ -116,7 +122,7 @@ impl<A: Actor> Life<A> {
 enum State<A: Actor> {
     /// Being built, or waiting for its restart.
     Starting,
-    Alive(Arc<Life<A>>),
+    Alive(Life<A>),
     /// It will not come back.
     Gone,
 }
@@ -149,7 +155,7 @@ pub(crate) struct Instance<A: Actor> {
     resident: RefCell<Option<Resident>>,
     /// The life that was current when somebody looked last. To look at it needs no lock, and to hold
     /// it on this thread no count that threads share.
-    seen: RefCell<Option<Rc<Arc<Life<A>>>>>,
+    seen: RefCell<Option<Rc<Life<A>>>>,
 }
 
 impl<A: Actor<Context = Context<A>>> Instance<A> {
@@ -167,11 +173,11 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
     }
 
     /// The current life, if there is one that is not about to end.
-    pub(crate) fn life_now(&self) -> Option<Rc<Arc<Life<A>>>> {
+    pub(crate) fn life_now(&self) -> Option<Rc<Life<A>>> {
         let seen = &mut *self.seen.borrow_mut();
         if seen.as_ref().is_none_or(|life| life.is_ending()) {
             *seen = match &*self.stage.state.lock() {
-                State::Alive(life) if !life.is_ending() => Some(Rc::new(Arc::clone(life))),
+                State::Alive(life) if !life.is_ending() => Some(Rc::new(life.clone())),
                 _ => None,
             };
         }
@@ -179,7 +185,7 @@ impl<A: Actor<Context = Context<A>>> Instance<A> {
     }
 
     /// The current life; waits through restarts. `None` when the instance is gone.
-    pub(crate) async fn life(&self) -> Option<Rc<Arc<Life<A>>>> {
+    pub(crate) async fn life(&self) -> Option<Rc<Life<A>>> {
         loop {
             let changed = self.stage.changed.notified();
             if let Some(life) = self.life_now() {
@@ -404,7 +410,7 @@ async fn poll_life<A: Actor<Context = Context<A>>>(
         // The first poll ran the actor's `started`.
         if let Some(addr) = addr.take() {
             seat.mark_up();
-            stage.set(State::Alive(Arc::new(Life { addr, fate: Arc::clone(&birth.fate) })));
+            stage.set(State::Alive(Life { addr, fate: Arc::clone(&birth.fate) }));
             if let Some(started) = birth.started.take() {
                 // A supervisor that is gone need not know.
                 let _ = started.send(());

@@ -72,12 +72,20 @@ impl Edges {
         let (bus, own) = (bus.clone(), self.services.clone());
         move |config| {
             config.configure(operations.clone());
-            sessions.iter().for_each(|session| session.clone()(config));
-            streams.iter().for_each(|stream| stream.clone()(config));
-            own.iter().for_each(|own| own.configure(config));
+            for session in &sessions {
+                config.configure(session.clone());
+            }
+            for stream in &streams {
+                config.configure(stream.clone());
+            }
+            for own in &own {
+                own.configure(config);
+            }
             config.configure(routes.clone()).configure(openapi.clone());
             #[cfg(feature = "swagger-ui")]
-            docs.iter().for_each(|docs| docs.clone()(config));
+            if let Some(docs) = &docs {
+                config.configure(docs.clone());
+            }
             config.default_service(http::unknown_path(bus.clone(), &traffic));
         }
     }

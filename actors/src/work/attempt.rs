@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
@@ -31,7 +30,7 @@ use crate::work::{Feed, SendError, Work, caught};
 /// A handler that was called.
 pub(crate) struct Call<A: Actor> {
     pub(crate) turn: Turn<A>,
-    pub(crate) life: Rc<Arc<Life<A>>>,
+    pub(crate) life: Rc<Life<A>>,
     pub(crate) sending: Sending,
     pub(crate) watched: Watched,
     pub(crate) attempt: u32,

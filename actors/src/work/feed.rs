@@ -22,11 +22,14 @@ use crate::upkeep::Upkeep;
 /// How events of one type, or of all names that match a pattern, reach an actor of type `A`.
 pub(crate) struct Feed<A: Actor> {
     pub(crate) takes: Takes,
-    pub(crate) send: fn(&Addr<A>, Option<&Upkeep<HandlerStatus>>, Envelope, Scope) -> Sending,
+    pub(crate) send: Hand<A>,
     /// Calls a short-form handler where it lives, without a way through the mailbox of its actor.
     pub(crate) direct: Option<Direct>,
     pub(crate) fallback: Option<Box<Fallback>>,
 }
+
+/// Gives an actor an event, at once where its upkeep is at hand.
+type Hand<A> = fn(&Addr<A>, Option<&Upkeep<HandlerStatus>>, Envelope, Scope) -> Sending;
 
 type Direct = fn(Resident, EventContext) -> Sending;
 

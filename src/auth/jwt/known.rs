@@ -100,7 +100,7 @@ mod tests {
         is_new.get()
     }
 
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     #[test]
     fn a_token_is_verified_once_while_it_holds() {

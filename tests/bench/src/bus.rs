@@ -105,9 +105,11 @@ const ONE_BY_ONE: Drive = Drive::OneByOne { body_len: 0 };
 const TO_ONE: Drive = Drive::Bursts { audience: 1 };
 
 #[rustfmt::skip] // A table.
-const CASES: [Case; 16] = [
+const CASES: [Case; 18] = [
     case("request", Shape::Desk, ONE_BY_ONE).against(Against::PeersAndBare),
     case("request 64 in flight", Shape::Desk, Drive::Many),
+    case("request to an actor", Shape::Actor, ONE_BY_ONE),
+    case("request to an actor, 64 in flight", Shape::Actor, Drive::Many),
     case("chain of 3", Shape::Chain, ONE_BY_ONE),
     case("publish", Shape::Audience(1), TO_ONE).against(Against::PeersAndBare),
     case("fan-out to 2", Shape::Audience(2), Drive::Bursts { audience: 2 }),
@@ -200,6 +202,11 @@ fn targets(report: &mut Report) {
     ];
     let mut targets = vec![
         Target::at_most("request / actix send", report.ratio("request", "actix"), 1.5),
+        Target::at_most(
+            "request to an actor / actix send",
+            report.ratio("request to an actor", "actix"),
+            1.5,
+        ),
         Target::at_most("request / kameo ask", report.ratio("request", "kameo"), 1.0),
         Target::at_most("request / ractor call", report.ratio("request", "ractor"), 1.0),
     ];

@@ -15,6 +15,8 @@ use crate::work::{Order, Tally, Total};
 pub(crate) enum Shape {
     /// One handler that answers.
     Desk,
+    /// The same, an actor with `&mut self`; for the peers there is nothing else.
+    Actor,
     /// Three handlers; the last one answers.
     Chain,
     /// So many handlers, each of which gets every order.

@@ -1,7 +1,7 @@
 //! callboard: `request` and `publish` through the full pipeline, or with all that is optional off.
 
 use ::callboard::prelude::*;
-use ::callboard::{Bus, Envelope, Runtime, RuntimeBuilder};
+use ::callboard::{Bus, Delivery, Envelope, Runtime, RuntimeBuilder, Subscriber};
 
 use crate::failure::Failure;
 use crate::names;
@@ -21,6 +21,28 @@ impl EventHandler for Clerk {
     type Output = Total;
 
     async fn handle(&self, order: &Order, _: &EventContext) -> HandlerResult<Total> {
+        Ok(order.total())
+    }
+}
+
+/// Answers an order, and counts.
+struct Cashier {
+    served: u64,
+}
+
+impl actix::Actor for Cashier {
+    type Context = actix::Context<Self>;
+}
+
+impl actix::Handler<Delivery<Order, Total>> for Cashier {
+    type Result = HandlerResult<Total>;
+
+    fn handle(
+        &mut self,
+        order: Delivery<Order, Total>,
+        _: &mut actix::Context<Self>,
+    ) -> HandlerResult<Total> {
+        self.served += 1;
         Ok(order.total())
     }
 }
@@ -118,6 +140,10 @@ fn domain(shape: Shape, tally: &Tally) -> Domain {
     let listener = || Listener(tally.clone());
     match shape {
         Shape::Desk => domain.handler(Clerk),
+        Shape::Actor => {
+            let subscriber = Subscriber::new(|| Cashier { served: 0 });
+            domain.actor(subscriber.on::<Order, Total>())
+        }
         Shape::Chain => domain.handler(Check).handler(Stock).handler(Price),
         Shape::Audience(size) => (0..size).fold(domain, |domain, _| domain.handler(listener())),
         Shape::Keyed => domain.handler(Worker(tally.clone())),
