@@ -74,6 +74,7 @@ mod supervisor;
 pub use supervisor::{Escalation, Strategy};
 mod instance;
 mod upkeep;
+#[doc(hidden)]
 pub use upkeep::{Upkeep, Visit};
 mod crew;
 mod work;

@@ -15,22 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::sleep;
 
-use crate::play::{Answer, Ask, Log, Notes, Tick, on};
-
-async fn start(domain: Domain) -> Runtime {
-    Runtime::new().mount(domain).start().await.unwrap()
-}
-
-/// Until something holds; by the machine's clock.
-async fn until(holds: impl Fn() -> bool) {
-    for _ in 0..2_000 {
-        if holds() {
-            return;
-        }
-        sleep(millis(5)).await;
-    }
-    panic!("it did not come to hold within ten seconds");
-}
+use crate::play::{Answer, Ask, Log, Notes, Tick, on, start, until};
 
 #[actix::test]
 async fn an_event_is_handled_before_its_publisher_goes_on() {

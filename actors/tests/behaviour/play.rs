@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use callboard_actors::prelude::*;
 use callboard_actors::testing::TestBus;
+use callboard_actors::{Runtime, millis};
 use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
 
 mod shop;
 pub(crate) use shop::{Log, Order, Receipt, metrics, order, send, settle, shop};
@@ -42,6 +44,22 @@ impl Replies for Begin {
 
 impl Replies for Ask {
     type Reply = Answer;
+}
+
+/// A runtime with the machine's clock.
+pub(crate) async fn start(domain: Domain) -> Runtime {
+    Runtime::new().mount(domain).start().await.unwrap()
+}
+
+/// Until something holds; by the machine's clock.
+pub(crate) async fn until(holds: impl Fn() -> bool) {
+    for _ in 0..2_000 {
+        if holds() {
+            return;
+        }
+        sleep(millis(5)).await;
+    }
+    panic!("it did not come to hold within ten seconds");
 }
 
 /// A handler made of an async closure.

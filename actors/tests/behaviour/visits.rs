@@ -5,26 +5,11 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use callboard_actors::prelude::*;
-use callboard_actors::{HandlerFuture, Runtime, Subscriber, millis};
+use callboard_actors::{HandlerFuture, millis};
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
-use crate::play::{Answer, Ask, Log, Notes, Tick, on};
-
-async fn start(domain: Domain) -> Runtime {
-    Runtime::new().mount(domain).start().await.unwrap()
-}
-
-/// Until something holds; by the machine's clock.
-async fn until(holds: impl Fn() -> bool) {
-    for _ in 0..2_000 {
-        if holds() {
-            return;
-        }
-        sleep(millis(5)).await;
-    }
-    panic!("it did not come to hold within ten seconds");
-}
+use crate::play::{Answer, Ask, Log, Notes, Tick, on, start, until};
 
 /// Counts what it is asked, and tells its address.
 struct Counter {
