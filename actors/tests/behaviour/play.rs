@@ -190,7 +190,7 @@ impl Drop for SetOnDrop {
 pub(crate) fn assert_took(begun: tokio::time::Instant, expected: std::time::Duration) {
     let took = begun.elapsed();
     let late = took.checked_sub(expected);
-    assert!(late.is_some_and(|late| late <= callboard_actors::millis(20)), "it took {took:?}");
+    assert!(late.is_some_and(|late| late <= millis(20)), "it took {took:?}");
 }
 
 /// The time that a text in RFC 3339 names.
