@@ -14,6 +14,7 @@ pub use credentials::Credentials;
 mod provider;
 pub use provider::{Authenticated, Authenticating, Provider};
 mod requirement;
+pub(crate) use requirement::permission_setters;
 pub use requirement::{Forbidden, Requirement};
 mod guard;
 pub(crate) use guard::{Guard, Refused};

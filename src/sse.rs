@@ -15,7 +15,6 @@ mod stream;
 mod body;
 mod opening;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -25,7 +24,7 @@ use callboard_actors::{Bus, Event, RuntimeBuilder};
 use self::broadcast::Broadcast;
 use self::opening::Edge;
 use self::permits::Permits;
-use crate::auth::{Access, Provider};
+use crate::auth::{Access, Provider, permission_setters};
 use crate::http::{Traffic, Visit, fault_of_path, visits};
 use crate::settings::SseSettings;
 
@@ -131,23 +130,7 @@ impl Sse {
         self
     }
 
-    /// Demands each of these permissions of whoever opens a stream.
-    pub fn permissions_all<P: Into<Cow<'static, str>>>(
-        mut self,
-        permissions: impl IntoIterator<Item = P>,
-    ) -> Self {
-        self.access.requirement = self.access.requirement.permissions_all(permissions);
-        self
-    }
-
-    /// Demands one of these permissions at least, beside what is demanded already.
-    pub fn permissions_any<P: Into<Cow<'static, str>>>(
-        mut self,
-        permissions: impl IntoIterator<Item = P>,
-    ) -> Self {
-        self.access.requirement = self.access.requirement.permissions_any(permissions);
-        self
-    }
+    permission_setters!(access.requirement);
 
     /// The same with a provider, where it has none of its own.
     pub(crate) fn under(mut self, provider: Option<&Arc<dyn Provider>>) -> Self {

@@ -23,7 +23,6 @@ mod handshake;
 mod socket;
 pub use socket::on_connect;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -34,7 +33,7 @@ use callboard_actors::{Bus, Event, Replies, RuntimeBuilder};
 use self::outlet::Sessions;
 use self::permits::Permits;
 use self::session::Edge;
-use crate::auth::{Access, Provider};
+use crate::auth::{Access, Provider, permission_setters};
 use crate::settings::WsSettings;
 
 /// What clients may do over WebSockets: a permit list. Nothing else can be reached.
@@ -174,23 +173,7 @@ impl Ws {
         self
     }
 
-    /// Demands each of these permissions of whoever opens a session.
-    pub fn permissions_all<P: Into<Cow<'static, str>>>(
-        mut self,
-        permissions: impl IntoIterator<Item = P>,
-    ) -> Self {
-        self.access.requirement = self.access.requirement.permissions_all(permissions);
-        self
-    }
-
-    /// Demands one of these permissions at least, beside what is demanded already.
-    pub fn permissions_any<P: Into<Cow<'static, str>>>(
-        mut self,
-        permissions: impl IntoIterator<Item = P>,
-    ) -> Self {
-        self.access.requirement = self.access.requirement.permissions_any(permissions);
-        self
-    }
+    permission_setters!(access.requirement);
 
     /// The same with a provider, where it has none of its own.
     pub(crate) fn under(mut self, provider: Option<&Arc<dyn Provider>>) -> Self {

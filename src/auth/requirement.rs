@@ -42,6 +42,30 @@ pub struct Forbidden {
     pub missing: Vec<String>,
 }
 
+/// The setters of whatever holds a requirement, which is this field of it.
+macro_rules! permission_setters {
+    ($($requirement:ident).+) => {
+        /// Demands each of these permissions.
+        pub fn permissions_all<P: Into<std::borrow::Cow<'static, str>>>(
+            mut self,
+            permissions: impl IntoIterator<Item = P>,
+        ) -> Self {
+            self.$($requirement).+ = self.$($requirement).+.permissions_all(permissions);
+            self
+        }
+
+        /// Demands one of these permissions at least, beside what is demanded already.
+        pub fn permissions_any<P: Into<std::borrow::Cow<'static, str>>>(
+            mut self,
+            permissions: impl IntoIterator<Item = P>,
+        ) -> Self {
+            self.$($requirement).+ = self.$($requirement).+.permissions_any(permissions);
+            self
+        }
+    };
+}
+pub(crate) use permission_setters;
+
 impl Requirement {
     /// Demands nothing but an identity.
     pub fn new() -> Self {

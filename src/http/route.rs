@@ -23,7 +23,7 @@ use super::repeatable::{KeyIs, Once, repeatable};
 use super::target::Target;
 use super::types::Types;
 use super::validity::Check;
-use crate::auth::{Access, Requirement};
+use crate::auth::{Access, Requirement, permission_setters};
 use crate::settings::ServerSettings;
 
 /// The longest time a request may take: a year, as in the settings.
@@ -181,30 +181,7 @@ impl Route {
         self
     }
 
-    /// Demands each of these permissions.
-    ///
-    /// ```
-    /// # use callboard::{Event, Replies, http::Route};
-    /// # fn example<PlaceOrder: Replies>() -> Route {
-    /// Route::post::<PlaceOrder>("/orders").permissions_all(["orders.write"])
-    /// # }
-    /// ```
-    pub fn permissions_all<P: Into<Cow<'static, str>>>(
-        mut self,
-        permissions: impl IntoIterator<Item = P>,
-    ) -> Self {
-        self.access.requirement = self.access.requirement.permissions_all(permissions);
-        self
-    }
-
-    /// Demands one of these permissions at least, beside what is demanded already.
-    pub fn permissions_any<P: Into<Cow<'static, str>>>(
-        mut self,
-        permissions: impl IntoIterator<Item = P>,
-    ) -> Self {
-        self.access.requirement = self.access.requirement.permissions_any(permissions);
-        self
-    }
+    permission_setters!(access.requirement);
 
     /// Limits how many requests of this route alone one client may make, beside the limits of the
     /// [table](super::Routes::rate_limit) and of the settings `SERVER_RATE_*`: a request is counted by

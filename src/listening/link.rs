@@ -2,6 +2,7 @@
 //! client's socket takes them out, and either side can end it.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -34,6 +35,8 @@ struct Queue<F> {
     /// Whether the taker is at work, and looks here by itself.
     is_attended: bool,
     is_closing: bool,
+    /// Whether nobody takes frames any more.
+    is_abandoned: bool,
 }
 
 /// Who takes frames out is at work as long as this is there.
@@ -56,6 +59,7 @@ impl<F: Frame> Link<F> {
                 taker: None,
                 is_attended: false,
                 is_closing: false,
+                is_abandoned: false,
             }),
             queue_max,
             ending: CancellationToken::new(),
@@ -70,7 +74,7 @@ impl<F: Frame> Link<F> {
     /// closes.
     pub(crate) fn push(&self, frame: F) {
         let mut queue = self.queue.lock();
-        if queue.is_closing {
+        if queue.is_closing || queue.is_abandoned {
             return;
         }
         if queue.frames.len() < self.queue_max {
@@ -123,8 +127,13 @@ impl<F: Frame> Link<F> {
         Attendance { link: self }
     }
 
-    /// Says that nobody takes frames any more: nothing can go out.
+    /// Says that nobody takes frames any more: nothing can go out, and who is gone is not slow.
     pub(crate) fn abandon(&self) {
+        let mut queue = self.queue.lock();
+        queue.is_abandoned = true;
+        let frames = mem::take(&mut queue.frames);
+        drop(queue);
+        drop(frames);
         self.gone.cancel();
     }
 
@@ -164,8 +173,11 @@ impl<F: Frame> Link<F> {
 }
 
 impl<F> Queue<F> {
-    /// Puts a frame at the end; whoever is to be woken comes back.
+    /// Puts a frame at the end, if somebody takes it; whoever is to be woken comes back.
     fn put(&mut self, frame: F) -> Option<Waker> {
+        if self.is_abandoned {
+            return None;
+        }
         self.frames.push_back(frame);
         if self.is_attended { None } else { self.taker.take() }
     }
@@ -202,6 +214,21 @@ mod tests {
         assert_eq!(texts(&link), ["1", "2", "too slow"]);
         assert_eq!(slow.load(Ordering::Relaxed), 1);
         link.push("5");
+        assert_eq!(texts(&link), [""; 0]);
+    }
+
+    #[test]
+    fn a_client_that_is_gone_is_not_slow() {
+        let slow = Arc::default();
+        let link = Link::new(1, Arc::clone(&slow));
+        link.push("1");
+        link.abandon();
+        for text in ["2", "3", "4"] {
+            link.push(text);
+        }
+        assert_eq!(slow.load(Ordering::Relaxed), 0);
+        assert_eq!(texts(&link), [""; 0], "nothing is kept for it");
+        assert!(link.close_with("away") && link.is_closing());
         assert_eq!(texts(&link), [""; 0]);
     }
 

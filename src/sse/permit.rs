@@ -1,12 +1,11 @@
 //! One event in full: its type enters with what is demanded of clients; a line of the list leaves.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use callboard_actors::Event;
 
 use super::permits::Permits;
-use crate::auth::Requirement;
+use crate::auth::{Requirement, permission_setters};
 use crate::listening::Audience;
 
 /// An event that clients may listen to, and who may: the full form of a line in [`Sse`](super::Sse).
@@ -39,23 +38,7 @@ impl Permit {
         Self::new::<E>(Audience::room(room))
     }
 
-    /// Demands each of these permissions.
-    pub fn permissions_all<P: Into<Cow<'static, str>>>(
-        mut self,
-        permissions: impl IntoIterator<Item = P>,
-    ) -> Self {
-        self.requirement = self.requirement.permissions_all(permissions);
-        self
-    }
-
-    /// Demands one of these permissions at least, beside what is demanded already.
-    pub fn permissions_any<P: Into<Cow<'static, str>>>(
-        mut self,
-        permissions: impl IntoIterator<Item = P>,
-    ) -> Self {
-        self.requirement = self.requirement.permissions_any(permissions);
-        self
-    }
+    permission_setters!(requirement);
 
     pub(super) fn enter(self, permits: &mut Permits) {
         (self.enter)(permits, self.requirement);

@@ -1,13 +1,12 @@
 //! One permit in full: an event type enters with what is demanded of clients; a line of the permit
 //! list leaves.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use callboard_actors::{Event, Replies};
 
 use super::permits::Permits;
-use crate::auth::Requirement;
+use crate::auth::{Requirement, permission_setters};
 use crate::listening::Audience;
 
 /// What clients may do with an event, and who may: the full form of a line in [`Ws`](super::Ws).
@@ -51,23 +50,7 @@ impl Permit {
         })
     }
 
-    /// Demands each of these permissions.
-    pub fn permissions_all<P: Into<Cow<'static, str>>>(
-        mut self,
-        permissions: impl IntoIterator<Item = P>,
-    ) -> Self {
-        self.requirement = self.requirement.permissions_all(permissions);
-        self
-    }
-
-    /// Demands one of these permissions at least, beside what is demanded already.
-    pub fn permissions_any<P: Into<Cow<'static, str>>>(
-        mut self,
-        permissions: impl IntoIterator<Item = P>,
-    ) -> Self {
-        self.requirement = self.requirement.permissions_any(permissions);
-        self
-    }
+    permission_setters!(requirement);
 
     pub(super) fn enter(self, permits: &mut Permits) {
         (self.enter)(permits, self.requirement);
