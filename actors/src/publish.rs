@@ -199,38 +199,38 @@ macro_rules! address_setters {
     () => {
         /// Continues the trace of a caller outside. Within a handler the chain's own trace stays.
         pub fn trace_id(mut self, trace_id: $crate::event::TraceId) -> Self {
-            self.address = self.address.with_trace_id(trace_id);
+            self.address.set_trace_id(trace_id);
             self
         }
 
         /// Continues the trace of a caller outside as a step of its span. Within a handler the
         /// chain's own trace stays.
         pub fn trace_parent(mut self, parent: $crate::span::TraceParent) -> Self {
-            self.address = self.address.with_trace_parent(parent);
+            self.address.set_trace_parent(parent);
             self
         }
 
         /// Says on whose behalf, as the server established it.
         pub fn identity(mut self, identity: $crate::envelope::Identity) -> Self {
-            self.address = self.address.with_identity(identity);
+            self.address.set_identity(identity);
             self
         }
 
         /// Says for which customer of the application.
         pub fn tenant(mut self, tenant: impl Into<String>) -> Self {
-            self.address = self.address.with_tenant(tenant.into());
+            self.address.set_tenant(tenant.into());
             self
         }
 
         /// Adds a header that travels through the whole chain.
         pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-            self.address = self.address.with_header(name.into(), value.into());
+            self.address.add_header(name.into(), value.into());
             self
         }
 
         /// Says who publishes, for the event log.
         pub fn source(mut self, source: impl Into<std::sync::Arc<str>>) -> Self {
-            self.address = self.address.with_source(source.into());
+            self.address.set_source(source.into());
             self
         }
     };
@@ -238,36 +238,31 @@ macro_rules! address_setters {
 pub(crate) use address_setters;
 
 impl Address {
-    pub(crate) fn with_trace_id(mut self, trace_id: TraceId) -> Self {
+    pub(crate) fn set_trace_id(&mut self, trace_id: TraceId) {
         if self.parent.is_none() {
             self.extras().trace_id = Some(trace_id);
         }
-        self
     }
 
-    pub(crate) fn with_trace_parent(mut self, parent: TraceParent) -> Self {
+    pub(crate) fn set_trace_parent(&mut self, parent: TraceParent) {
         if self.parent.is_none() {
             let extras = self.extras();
             extras.trace_id = Some(parent.trace_id);
             extras.span_id = Some(parent.span_id);
             extras.is_sampled = Some(parent.is_sampled);
         }
-        self
     }
 
-    pub(crate) fn with_identity(mut self, identity: Identity) -> Self {
+    pub(crate) fn set_identity(&mut self, identity: Identity) {
         self.extras().identity = Some(identity);
-        self
     }
 
-    pub(crate) fn with_tenant(mut self, tenant: String) -> Self {
+    pub(crate) fn set_tenant(&mut self, tenant: String) {
         self.extras().tenant = Some(tenant);
-        self
     }
 
-    pub(crate) fn with_header(mut self, name: String, value: String) -> Self {
+    pub(crate) fn add_header(&mut self, name: String, value: String) {
         self.extras().headers.push((name, value));
-        self
     }
 
     /// The trace in which it will be published, fixed from now on.
@@ -277,9 +272,8 @@ impl Address {
         *self.extras().trace_id.get_or_insert_with(|| publisher.router.clock.trace_id())
     }
 
-    pub(crate) fn with_source(mut self, source: Arc<str>) -> Self {
+    pub(crate) fn set_source(&mut self, source: Arc<str>) {
         self.extras().source = Some(source);
-        self
     }
 }
 

@@ -5,6 +5,8 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
+use uuid::Uuid;
+
 use crate::event::TraceId;
 
 /// The `tracing` target of the spans that callboard makes for a recorder, at the level `TRACE`: they
@@ -80,30 +82,46 @@ impl FromStr for TraceParent {
     type Err = BadTraceParent;
 
     fn from_str(text: &str) -> Result<Self, BadTraceParent> {
-        let mut parts = text.split('-');
-        let [version, trace_id, span_id, flags] = std::array::from_fn(|_| parts.next());
-        let version = digits(version, 2)?;
-        // Later versions may append something.
-        if version == "ff" || (version == "00" && parts.next().is_some()) {
-            return Err(BadTraceParent);
-        }
-        let (trace_id, span_id) = (digits(trace_id, 32)?, digits(span_id, 16)?);
-        let flags = u8::from_str_radix(digits(flags, 2)?, 16).map_err(|_| BadTraceParent)?;
-        let span_id = u64::from_str_radix(span_id, 16).ok().and_then(NonZeroU64::new);
-        Ok(Self {
-            trace_id: trace_id.parse().map_err(|_| BadTraceParent)?,
-            span_id: SpanId(span_id.ok_or(BadTraceParent)?),
-            is_sampled: flags & 1 == 1,
-        })
+        read(text.as_bytes()).ok_or(BadTraceParent)
     }
 }
 
-/// The part, if it is so many hexadecimal digits in lower case.
-fn digits(part: Option<&str>, len: usize) -> Result<&str, BadTraceParent> {
-    let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    let sound = |part: &&str| part.len() == len && part.bytes().all(digit);
-    part.filter(sound).ok_or(BadTraceParent)
+fn read(text: &[u8]) -> Option<TraceParent> {
+    let (version, rest) = number::<2>(text)?;
+    let (high, rest) = number::<16>(rest.strip_prefix(b"-")?)?;
+    let (low, rest) = number::<16>(rest)?;
+    let (span_id, rest) = number::<16>(rest.strip_prefix(b"-")?)?;
+    let (flags, rest) = number::<2>(rest.strip_prefix(b"-")?)?;
+    // Later versions may append something.
+    let is_whole = rest.is_empty() || (version != 0 && rest.starts_with(b"-"));
+    let trace_id = Uuid::from_u64_pair(high, low);
+    if version == 0xff || !is_whole || trace_id.is_nil() {
+        return None;
+    }
+    let span_id = SpanId(NonZeroU64::new(span_id)?);
+    Some(TraceParent { trace_id: TraceId(trace_id), span_id, is_sampled: flags & 1 == 1 })
 }
+
+/// The number that so many hexadecimal digits in lower case write, and what follows them.
+fn number<const LEN: usize>(text: &[u8]) -> Option<(u64, &[u8])> {
+    let (digits, rest) = text.split_first_chunk::<LEN>()?;
+    let values = digits.map(|digit| DIGITS[usize::from(digit)]);
+    let number = values.iter().fold(0, |number, value| number << 4 | u64::from(value & 0xf));
+    // Without an early end, many digits are looked at in one step.
+    let is_sound = values.iter().fold(0, |any, value| any | value) <= 0xf;
+    is_sound.then_some((number, rest))
+}
+
+/// What each byte is worth as a hexadecimal digit in lower case; more than 15 where it is none.
+const DIGITS: [u8; 256] = {
+    let mut values = [0xff; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,13 @@
 //! Which requests are being answered, so that a stop can wait for them: each begins and ends, and
 //! their number leaves.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use pin_project_lite::pin_project;
 use tokio::time::{sleep, timeout};
 
 /// How often it is looked at while a stop waits.
@@ -21,18 +24,19 @@ pub(super) struct InFlight(Arc<AtomicUsize>);
 /// One of them, until it is dropped.
 struct Begun(Arc<AtomicUsize>);
 
+pin_project! {
+    /// The answer of one of them. An `async` block would move it about, and it is large.
+    pub(super) struct Answering<F> {
+        #[pin]
+        answer: F,
+        begun: Option<Begun>,
+    }
+}
+
 impl InFlight {
     /// Counts a request until its answer is there.
-    pub(super) fn answered<F: Future>(
-        &self,
-        answer: F,
-    ) -> impl Future<Output = F::Output> + use<F> {
-        let begun = self.begin();
-        async move {
-            let answer = answer.await;
-            drop(begun);
-            answer
-        }
+    pub(super) fn answered<F: Future>(&self, answer: F) -> Answering<F> {
+        Answering { answer, begun: Some(self.begin()) }
     }
 
     fn begin(&self) -> Begun {
@@ -53,6 +57,17 @@ impl InFlight {
             let left = self.0.load(Relaxed);
             tracing::warn!("{left} requests have no answer after {patience:?}");
         }
+    }
+}
+
+impl<F: Future> Future for Answering<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let answer = ready!(this.answer.poll(cx));
+        *this.begun = None;
+        Poll::Ready(answer)
     }
 }
 

@@ -95,9 +95,14 @@ fn parse(value: &[u8]) -> Result<Credentials, AuthError> {
 
 /// Whether a text is a `b64token` of RFC 6750, section 2.1.
 fn is_token(text: &str) -> bool {
-    let plain = |c: u8| c.is_ascii_alphanumeric() || b"-._~+/".contains(&c);
+    let odd = |c: u8| {
+        let plain =
+            c.is_ascii_alphanumeric() | matches!(c, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+        u8::from(!plain)
+    };
     let body = text.trim_end_matches('=');
-    !body.is_empty() && body.bytes().all(plain)
+    // Without an early end, many bytes are looked at in one step.
+    !body.is_empty() && body.bytes().fold(0, |any, c| any | odd(c)) == 0
 }
 
 fn malformed(reason: &'static str) -> AuthError {

@@ -12,6 +12,8 @@ pub(super) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correla
 /// The longest id of a sender, in bytes.
 const CORRELATION_ID_MAX: usize = 128;
 
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// The header with what the systems that a trace has passed say about it.
 pub(super) const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 
@@ -38,7 +40,7 @@ impl Lineage {
 /// The place in a trace that a W3C `traceparent` names, if there is exactly one and it follows its
 /// rules.
 pub(crate) fn continued(headers: &HeaderMap) -> Option<TraceParent> {
-    let mut all = headers.get_all("traceparent");
+    let mut all = headers.get_all(TRACE_PARENT);
     match (all.next()?, all.next()) {
         (only, None) => only.to_str().ok()?.parse().ok(),
         _ => None,
@@ -71,8 +73,7 @@ mod tests {
     fn trace(values: &[&str]) -> Option<String> {
         let mut headers = HeaderMap::new();
         for value in values {
-            let name = HeaderName::from_static("traceparent");
-            headers.append(name, HeaderValue::from_str(value).unwrap());
+            headers.append(TRACE_PARENT, HeaderValue::from_str(value).unwrap());
         }
         continued(&headers).map(|id| id.to_string())
     }

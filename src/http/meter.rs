@@ -2,7 +2,7 @@
 //! enters, and leaves counted, or as a refusal that says when to come again.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub(super) struct Meter {
     name: &'static str,
     pub(super) quota: Quota,
     /// What clients are told of the quota.
-    policy: String,
+    policy: HeaderValue,
     identities: Limiter,
     addresses: Limiter,
     /// By address, the requests whose sender could not prove who it is. Apart from those that need
@@ -70,6 +70,7 @@ impl Meter {
         let limiter = || Limiter::new(quota.as_limit());
         let (identities, addresses, failures) = (limiter(), limiter(), limiter());
         let policy = format!("\"{name}\";q={};w={}", quota.most(), quota.window());
+        let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static(""));
         Self { name, quota, policy, identities, addresses, failures }
     }
 
@@ -113,12 +114,13 @@ impl Meters {
     }
 
     /// Those of the whole server, where it has one, and these.
-    fn with_server(&self, request: &HttpRequest) -> Self {
+    fn with_server<'m>(&'m self, request: &'m HttpRequest) -> Cow<'m, Self> {
         match request.app_data::<Self>() {
-            None => self.clone(),
+            None => Cow::Borrowed(self),
+            Some(server) if self.own.is_empty() => Cow::Borrowed(server),
             Some(server) => {
                 let all = server.own.iter().chain(&self.own).cloned().collect();
-                Self { own: all, proxies: Arc::clone(&server.proxies) }
+                Cow::Owned(Self { own: all, proxies: Arc::clone(&server.proxies) })
             }
         }
     }
@@ -142,13 +144,13 @@ impl Meters {
             all.count_address(request)?;
             return Ok(None);
         };
-        let address = ClientAddress::of(request, &all.proxies).to_string();
-        all.refuse_guesses(request, &address)?;
+        let address = || ClientAddress::of(request, &all.proxies).to_string();
+        all.refuse_guesses(request, address)?;
         let known = guard.identify(credentials()).await.inspect_err(|refused| {
             if let Refused::Unknown(error) = refused
                 && error.www_authenticate().is_some()
             {
-                all.note_failure(&address);
+                all.note_failure(&address());
             }
         })?;
         all.count(request, &Client::Identity(&known.identity.subject))?;
@@ -166,8 +168,8 @@ impl Meters {
         let (key, now) = (client.key(), Instant::now());
         let mut taken = Standings(SmallVec::new());
         for meter in &self.own {
-            let take = meter.of(client).take(&key, now);
-            taken.add(meter, meter.of(client).level(&key, now));
+            let (take, level) = meter.of(client).take_and_level(&key, now);
+            taken.add(meter, level);
             let refusal = match take {
                 Take::Now => continue,
                 // Nobody waits for a token here.
@@ -189,10 +191,17 @@ impl Meters {
         Ok(())
     }
 
-    fn refuse_guesses(&self, request: &HttpRequest, address: &str) -> Result<(), Problem> {
-        let now = Instant::now();
+    fn refuse_guesses(
+        &self,
+        request: &HttpRequest,
+        address: impl FnOnce() -> String,
+    ) -> Result<(), Problem> {
+        if self.own.iter().all(|meter| meter.failures.is_empty()) {
+            return Ok(());
+        }
+        let (address, now) = (address(), Instant::now());
         for meter in &self.own {
-            let level = meter.failures.level(address, now);
+            let level = meter.failures.level(&address, now);
             if level.left == 0 {
                 let mut standings = Standings(SmallVec::new());
                 standings.add(meter, level);
@@ -238,18 +247,25 @@ pub(super) fn count(request: &HttpRequest) -> Result<(), Problem> {
 pub(crate) fn tell(request: &HttpRequest, headers: &mut HeaderMap) {
     let extensions = request.extensions();
     let Some(Standings(standings)) = extensions.get::<Standings>() else { return };
-    let (mut limits, mut policies) = (String::new(), String::new());
+    let mut limits = String::with_capacity(64);
     for Standing { meter, level } in standings {
-        let Meter { name, policy, .. } = &**meter;
-        let comma = if limits.is_empty() { "" } else { ", " };
         let reset = if level.left == 0 { level.next_after } else { level.full_after };
-        let reset = whole_seconds(reset);
-        // Writing to a string does not fail.
-        let _ = write!(limits, "{comma}\"{name}\";r={};t={reset}", level.left);
-        policies.extend([comma, policy]);
+        let (mut left, mut seconds) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let (left, seconds) = (left.format(level.left), seconds.format(whole_seconds(reset)));
+        let comma = if limits.is_empty() { "\"" } else { ", \"" };
+        limits.extend([comma, meter.name, "\";r=", left, ";t=", seconds]);
     }
-    for (name, text) in [(RATE_LIMIT, limits), (RATE_LIMIT_POLICY, policies)] {
-        if let Ok(value) = HeaderValue::try_from(text)
+    let policies = match &standings[..] {
+        [only] => Ok(only.meter.policy.clone()),
+        all => {
+            let policies = all.iter().filter_map(|standing| standing.meter.policy.to_str().ok());
+            HeaderValue::try_from(policies.collect::<Vec<_>>().join(", "))
+        }
+    };
+    for (name, value) in
+        [(RATE_LIMIT, HeaderValue::try_from(limits)), (RATE_LIMIT_POLICY, policies)]
+    {
+        if let Ok(value) = value
             && !value.is_empty()
         {
             headers.insert(name, value);

@@ -1,6 +1,7 @@
 //! Endpoints in an actix-web application: requests that the application gets enter, those for a
 //! known path are answered, and all others pass by untouched.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -144,7 +145,7 @@ impl Mount {
         if endpoint.is_none() {
             headers.insert(ALLOW, place.allow.clone());
         }
-        if let Ok(trace_id) = HeaderValue::try_from(trace_id.to_string()) {
+        if let Ok(trace_id) = HeaderValue::from_str(trace_id.encode(&mut [0; 32])) {
             let known_as = correlation_id(request.headers()).unwrap_or(&trace_id);
             headers.insert(CORRELATION_ID, known_as.clone());
             headers.insert(TRACE_ID, trace_id);
@@ -233,7 +234,8 @@ impl HttpServiceFactory for Mounted {
 }
 
 /// One service for all paths. Its guard asks the tree, so that other paths pass by, and no regular
-/// expression is run for any request. Each thread counts its own requests' hold on the mount: a count
+/// expression is run for any request; what it finds it lays down for the service, which actix-web
+/// calls next on this thread. Each thread counts its own requests' hold on the mount: a count
 /// that all threads share would go to and fro between them.
 fn register_tree(mount: Arc<Mount>, app: &mut AppService) {
     let any_path = ResourceDef::root_prefix("");
@@ -242,17 +244,21 @@ fn register_tree(mount: Arc<Mount>, app: &mut AppService) {
     for place in mount.tree.places() {
         patterns.add(&mut ResourceDef::new(&*mount.places[place].path), None);
     }
+    let found = Rc::new(Cell::new(None));
     let guard = {
-        let mount = Arc::clone(&mount);
-        fn_guard(move |context| mount.tree.find(context.head().uri.path()).is_some())
+        let (mount, found) = (Arc::clone(&mount), Rc::clone(&found));
+        fn_guard(move |context| {
+            let place = mount.tree.find(context.head().uri.path());
+            let is_known = place.is_some();
+            found.set(place.map(|(place, captures)| (place, decoded(captures))));
+            is_known
+        })
     };
     let mount = Rc::new(mount);
     let service = fn_service(move |request: ServiceRequest| {
-        let mount = Rc::clone(&mount);
+        let (mount, found) = (Rc::clone(&mount), found.take());
         async move {
-            let found = mount.tree.find(request.head().uri.path());
-            let (place, captures) = found.expect("the guard has found the path in the tree");
-            let params = decoded(captures);
+            let (place, params) = found.expect("the guard has found the path in the tree");
             Ok(mount.serve(&mount.places[place], params, request).await)
         }
     });

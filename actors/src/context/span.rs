@@ -35,7 +35,7 @@ pub(crate) fn span(envelope: &Envelope, scope: &Scope) -> Span {
         handler = &*scope.publisher.name,
         event = envelope.name(),
         // Texts are the cheapest fields, and each delivery has a span.
-        trace_id = &*envelope.trace_id().0.simple().encode_lower(&mut [0; 32]),
+        trace_id = envelope.trace_id().encode(&mut [0; 32]),
     )
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn recorded_span(envelope: &Envelope, scope: &Scope) -> Span {
         "handle",
         handler = &*scope.publisher.name,
         event = envelope.name(),
-        trace_id = &*metadata.trace_id.0.simple().encode_lower(&mut [0; 32]),
+        trace_id = metadata.trace_id.encode(&mut [0; 32]),
         "otel.span_id" = scope.span_id.to_bits(),
         "otel.parent_id" = envelope.parent_span_id().map(SpanId::to_bits),
         "otel.is_sampled" = metadata.is_sampled(),

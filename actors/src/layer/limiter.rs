@@ -267,15 +267,19 @@ impl Limiter {
     /// Asks for a token of the key's bucket.
     pub fn take(&self, key: &str, now: Instant) -> Take {
         let mut buckets = self.0.lock();
-        let now = buckets.nanos(now);
-        let rate = buckets.rate;
-        if let Some(bucket) = buckets.by_key.get_mut(key) {
-            return bucket.take(rate, now);
-        }
-        if let Some(retry_after) = buckets.make_room(now) {
-            return Take::NoRoom { retry_after };
-        }
-        buckets.by_key.entry(key.into()).or_default().take(rate, now)
+        let (now, rate) = (buckets.nanos(now), buckets.rate);
+        let taken = buckets.with(key, now, |bucket| bucket.take(rate, now));
+        taken.unwrap_or_else(|retry_after| Take::NoRoom { retry_after })
+    }
+
+    /// As [`take`](Self::take), and says how full the bucket is after that.
+    pub fn take_and_level(&self, key: &str, now: Instant) -> (Take, Level) {
+        let mut buckets = self.0.lock();
+        let (now, rate) = (buckets.nanos(now), buckets.rate);
+        let both = |bucket: &mut Bucket| (bucket.take(rate, now), bucket.level(rate, now));
+        buckets.with(key, now, both).unwrap_or_else(|retry_after| {
+            (Take::NoRoom { retry_after }, Bucket::default().level(rate, now))
+        })
     }
 
     /// Gives back a token that was reserved for the moment `at`: that of the `take`, plus what it
@@ -308,6 +312,11 @@ impl Limiter {
             .map_or_else(|| Bucket::default().level(rate, now), |bucket| bucket.level(rate, now))
     }
 
+    /// Whether no key has taken anything lately.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().by_key.is_empty()
+    }
+
     /// How many buckets there are.
     #[cfg(test)]
     pub(crate) fn keys(&self) -> usize {
@@ -331,6 +340,23 @@ impl Buckets {
     fn nanos(&mut self, now: Instant) -> u64 {
         let since = now.saturating_duration_since(*self.origin.get_or_insert(now));
         u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Works with the key's bucket; without room for a new one it says after which time it may be
+    /// worth another try.
+    fn with<R>(
+        &mut self,
+        key: &str,
+        now: u64,
+        work: impl FnOnce(&mut Bucket) -> R,
+    ) -> Result<R, Duration> {
+        if let Some(bucket) = self.by_key.get_mut(key) {
+            return Ok(work(bucket));
+        }
+        if let Some(retry_after) = self.make_room(now) {
+            return Err(retry_after);
+        }
+        Ok(work(self.by_key.entry(key.into()).or_default()))
     }
 
     /// Makes room for one more bucket, or says after which time it may be worth another try.
