@@ -1,6 +1,8 @@
 //! Makes an event from an HTTP call: path parameters, query string and JSON body enter, one typed
 //! value leaves, or a problem that names each wrong field.
 
+use std::pin::pin;
+
 use actix_web::http::StatusCode;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -45,7 +47,7 @@ impl Binder {
     ) -> Result<T, Problem> {
         let body = match self.body_max {
             None => Bytes::new(),
-            Some(max) => patience.wait(call.body(max)).await.map_err(|_| late())??,
+            Some(max) => patience.wait(pin!(call.body(max))).await.map_err(|_| late())??,
         };
         match self.read(call, &body) {
             Some(event) => Ok(event),

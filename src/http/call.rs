@@ -105,7 +105,7 @@ impl Call {
         if body.is_empty() || !is_packed(self.request.headers()) {
             return Ok(body);
         }
-        unpack(body, max).await.map_err(|error| match error {
+        Box::pin(unpack(body, max)).await.map_err(|error| match error {
             Unpacking::TooLarge => too_large(max),
             Unpacking::Broken(reason) => broken(&reason),
         })

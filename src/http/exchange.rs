@@ -11,7 +11,7 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 use actix_web::HttpResponse;
 use actix_web::http::{StatusCode, header::HeaderValue};
-use callboard_actors::{Bus, Event, Replies, Reply, Request, RequestError, Requesting, TraceId};
+use callboard_actors::{Bus, Event, Replies, Reply, RequestError, Requesting, TraceId};
 use futures_util::poll;
 use serde_json::json;
 
@@ -141,7 +141,12 @@ impl<E: Replies> Endpoint for RequestEndpoint<E> {
             pass(&event, self.terms.check)?;
             let request = self.terms.bus.request(event).timeout(patience.left()).no_wait();
             let request = of_call!(request, call);
-            match converse(request).await {
+            let mut reply = request.into_future();
+            let outcome = match poll!(&mut reply) {
+                Poll::Ready(outcome) => Some(outcome),
+                Poll::Pending => Box::pin(converse(reply)).await,
+            };
+            match outcome {
                 Some(Ok(reply)) => self.terms.success(&reply),
                 Some(Err(error)) => Err(self.terms.failure(&error)),
                 None => Err(lost()),
@@ -180,16 +185,11 @@ fn lost() -> Problem {
         .internal("the reply was lost on its way to the session")
 }
 
-/// Waits for the reply to a request; `None` if it was lost on its way.
+/// Waits for a reply, which is the business of a session; `None` if it was lost on its way.
 ///
-/// What has to be waited for is the business of a session. Its actor is polled here, in the task of
-/// the connection, which costs no task of its own; and when the client goes away actix-web drops this
-/// future, and the actor with it.
-async fn converse<E: Replies>(request: Request<E, E::Reply>) -> Option<Outcome<E::Reply>> {
-    let mut reply = request.into_future();
-    if let Poll::Ready(outcome) = poll!(&mut reply) {
-        return Some(outcome);
-    }
+/// The session's actor is polled here, in the task of the connection, which costs no task of its own;
+/// and when the client goes away actix-web drops this future, and the actor with it.
+async fn converse<E: Replies>(reply: Requesting<E, E::Reply>) -> Option<Outcome<E::Reply>> {
     let outcome = Rc::new(Cell::new(None));
     let session = Session { reply: Some(reply), outcome: Rc::clone(&outcome) };
     Context::new().into_future(session).await;

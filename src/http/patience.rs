@@ -2,7 +2,7 @@
 //! all. Where nothing has to be waited for, neither a clock is read nor a timer set.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -30,8 +30,10 @@ impl Patience {
     ///
     /// # Errors
     /// When it did not come in time.
-    pub(super) async fn wait<F: Future>(&mut self, future: F) -> Result<F::Output, Elapsed> {
-        let mut future = pin!(future);
+    pub(super) async fn wait<F: Future>(
+        &mut self,
+        mut future: Pin<&mut F>,
+    ) -> Result<F::Output, Elapsed> {
         // A server calls for the answer before it hands on the body that came with the head, so what
         // is not there yet mostly is when the server's own task has its next turn.
         let mut is_second = false;
@@ -48,6 +50,7 @@ impl Patience {
             return Ok(output);
         }
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + self.limit);
-        timeout_at(deadline, future).await
+        // The timer is large, and few need one.
+        Box::pin(timeout_at(deadline, future)).await
     }
 }

@@ -2,6 +2,7 @@
 //! became of the first such call leaves.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,7 +80,7 @@ impl Endpoint for Repeatable {
             };
             let mut patience = Patience::new(self.once.timeout);
             let body = match self.once.body_max {
-                Some(max) => patience.wait(call.body(max)).await.map_err(|_| late())??,
+                Some(max) => patience.wait(pin!(call.body(max))).await.map_err(|_| late())??,
                 None => Bytes::new(),
             };
             let attempt = self.once.attempt(&call, &key, &body);
