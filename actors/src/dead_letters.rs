@@ -159,7 +159,8 @@ impl DeadLetters {
     /// by that handler's policy, whatever the age of the event. A letter that is handled is gone;
     /// one that fails stays, with its attempts added up. Those of a handler that
     /// [parks keys](crate::Policy::parks_key) are replayed in order, and the first of a key that
-    /// fails again keeps the later ones.
+    /// fails again keeps the later ones. A replay goes on in the trace of its event, beside the
+    /// delivery that failed.
     ///
     /// # Errors
     /// When the store fails; what was replayed until then is settled.

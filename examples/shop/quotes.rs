@@ -24,7 +24,7 @@ const SLICE: u64 = 1 << 16;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RequestQuote {
     /// How long it takes: each is half as much work more.
-    #[schemars(range(min = 1, max = COMPLEXITY_MAX))]
+    #[schemars(range(min = 1, max = COMPLEXITY_MAX), example = 10)]
     pub complexity: i64,
 }
 

@@ -55,7 +55,7 @@ impl Running {
         let settings = &edges.settings;
         let server = &settings.server;
         let services = edges.services(&runtime.bus());
-        let (joining, cors) = (runtime.clone(), settings.cors.clone());
+        let (joining, cors, tls) = (runtime.clone(), settings.cors.clone(), server.tls.clone());
         let in_flight = InFlight::default();
         let beginning = in_flight.clone();
         let is_compressing = server.compression;
@@ -65,7 +65,7 @@ impl Running {
             let beginning = beginning.clone();
             WebApp::new()
                 .wrap(http::cross_origin(&cors))
-                .wrap(http::safe_headers())
+                .wrap(http::safe_headers(&tls))
                 .wrap(Condition::new(is_compressing, from_fn(http::compressed)))
                 .configure(&services)
                 .wrap_fn(move |request, next| beginning.answered(next.call(request)))

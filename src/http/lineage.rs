@@ -22,15 +22,15 @@ const TRACE_STATE_MAX: usize = 512;
 
 /// Where a request belongs.
 #[derive(Clone, Copy)]
-pub(super) struct Lineage {
-    pub(super) trace_id: TraceId,
+pub(crate) struct Lineage {
+    pub(crate) trace_id: TraceId,
     /// The span that it is a step of, where there is one.
-    pub(super) parent: Option<TraceParent>,
+    pub(crate) parent: Option<TraceParent>,
 }
 
 impl Lineage {
     /// The place that the request's headers name, or the beginning of a trace.
-    pub(super) fn of(headers: &HeaderMap, bus: &Bus) -> Self {
+    pub(crate) fn of(headers: &HeaderMap, bus: &Bus) -> Self {
         let parent = continued(headers);
         let trace_id = parent.map_or_else(|| bus.new_trace_id(), |parent| parent.trace_id);
         Self { trace_id, parent }
@@ -39,7 +39,7 @@ impl Lineage {
 
 /// The place in a trace that a W3C `traceparent` names, if there is exactly one and it follows its
 /// rules.
-pub(crate) fn continued(headers: &HeaderMap) -> Option<TraceParent> {
+fn continued(headers: &HeaderMap) -> Option<TraceParent> {
     let mut all = headers.get_all(TRACE_PARENT);
     match (all.next()?, all.next()) {
         (only, None) => only.to_str().ok()?.parse().ok(),

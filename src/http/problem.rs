@@ -16,6 +16,9 @@ use crate::auth::{AuthError, Forbidden, Refused};
 /// The response header that carries the trace id.
 pub(super) const TRACE_ID: header::HeaderName = header::HeaderName::from_static("x-trace-id");
 
+/// What the URN of each kind of problem begins with; its code follows.
+pub(super) const PROBLEM_URN: &str = "urn:callboard:problem:";
+
 /// When a client may try again, at the earliest.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -231,7 +234,7 @@ impl ResponseError for Problem {
             response.insert_header((TRACE_ID, trace_id.to_string()));
         }
         let document = Document {
-            uri: format!("urn:callboard:problem:{}", self.0.code),
+            uri: format!("{PROBLEM_URN}{}", self.0.code),
             title: self.0.status.canonical_reason().unwrap_or("Error"),
             status: self.0.status.as_u16(),
             code: &self.0.code,

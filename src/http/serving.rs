@@ -12,14 +12,14 @@ use super::lineage::{Lineage, trace_state};
 use crate::telemetry::is_sampled;
 
 /// A request that is being answered, and is recorded.
-pub(super) struct Serving {
+pub(crate) struct Serving {
     span: Span,
     span_id: SpanId,
 }
 
 impl Serving {
     /// `None` where nobody records. `route` is the path as it was declared.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         bus: &Bus,
         lineage: &Lineage,
         request: &HttpRequest,
@@ -54,19 +54,19 @@ impl Serving {
     }
 
     /// What follows from the request is a step of this span.
-    pub(super) fn lineage(&self, lineage: &Lineage) -> Lineage {
+    pub(crate) fn lineage(&self, lineage: &Lineage) -> Lineage {
         let (trace_id, span_id) = (lineage.trace_id, self.span_id);
         let decided = lineage.parent.map(|parent| parent.is_sampled);
         let is_sampled = is_sampled(decided, trace_id).or(decided).unwrap_or(true);
         Lineage { trace_id, parent: Some(TraceParent { trace_id, span_id, is_sampled }) }
     }
 
-    pub(super) fn span(&self) -> Span {
+    pub(crate) fn span(&self) -> Span {
         self.span.clone()
     }
 
     /// The request is answered.
-    pub(super) fn end(self, status: StatusCode) {
+    pub(crate) fn end(self, status: StatusCode) {
         self.span.record("otel.http.response.status_code", status.as_u16());
         if status.is_server_error() {
             self.span.record("otel.error.type", status.as_str());

@@ -64,7 +64,7 @@ pub(crate) fn visits<F: Fn(Visit) -> Visiting + Send + Sync + 'static>(
     traffic: &Traffic,
     answer: F,
 ) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + use<F> + 'static {
-    let mut mount = Mount::new(bus, false).counted_in(traffic);
+    let mut mount = Mount::new(bus, false).traced().counted_in(traffic);
     if let Ok(pattern) = Pattern::parse(path) {
         mount.add(Method::GET, path, pattern, Box::new(Visited(answer)));
     }

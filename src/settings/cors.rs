@@ -26,7 +26,8 @@ pub struct CorsSettings {
     /// PATCH and DELETE.
     pub methods: Vec<String>,
     /// `CORS_HEADERS`: the request headers that their pages may set, separated by commas and held in
-    /// lower case; authorization, content-type, idempotency-key, traceparent and x-correlation-id.
+    /// lower case; authorization, content-type, idempotency-key, last-event-id, traceparent and
+    /// x-correlation-id.
     pub headers: Vec<String>,
     /// `CORS_CREDENTIALS`: whether cookies and other credentials of the browser are taken; false.
     pub credentials: bool,
@@ -51,7 +52,7 @@ impl CorsSettings {
         );
         let headers = reader.get(
             "CORS_HEADERS",
-            "authorization,content-type,idempotency-key,traceparent,x-correlation-id",
+            "authorization,content-type,idempotency-key,last-event-id,traceparent,x-correlation-id",
             header_names(),
             "request headers that pages of other origins may set",
         );

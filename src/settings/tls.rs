@@ -4,7 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reader::Reader;
-use super::syntax::{optional, seconds, text};
+use super::syntax::{optional, seconds, text, whole_seconds};
+
+const HSTS_WITHOUT_TLS: &str =
+    "SERVER_TLS_CERT_FILE is not: browsers heed it over TLS only, set it where TLS ends";
+
+/// In seconds: what the lists that browsers bring along ask for.
+const TWO_YEARS: u64 = 63_072_000;
 
 /// Whether clients come over TLS. By default they do not.
 ///
@@ -29,6 +35,15 @@ pub struct TlsSettings {
     /// `SERVER_TLS_HANDSHAKE_TIMEOUT`: the time a client has to agree on a connection, in seconds,
     /// up to a year; 5.
     pub handshake_timeout: Duration,
+    /// `SERVER_TLS_HSTS_MAX_AGE`: how long browsers remember to come to this host over TLS only
+    /// (`Strict-Transport-Security`), in whole seconds, up to two years, 0 to make them forget it;
+    /// none, and nothing is said about it.
+    ///
+    /// It holds for every port of the host, whatever serves there, and cannot be called back from
+    /// browsers that do not return: begin with an hour, and mind `localhost`. It does not hold for
+    /// subdomains, nor where the host is an IP address. Behind a proxy that ends TLS it is the proxy
+    /// that says it.
+    pub hsts_max_age: Option<Duration>,
 }
 
 impl TlsSettings {
@@ -50,6 +65,15 @@ impl TlsSettings {
                 _ => {}
             }
         }
+        let hsts_max_age = reader.read(
+            "SERVER_TLS_HSTS_MAX_AGE",
+            "",
+            optional(whole_seconds(0..=TWO_YEARS)),
+            "time that browsers come over TLS only, in seconds, none to say nothing about it",
+        );
+        if cert.is_sound() && cert.value.is_none() && hsts_max_age.value.is_some() {
+            reader.misplaced(&hsts_max_age, HSTS_WITHOUT_TLS);
+        }
         Self {
             cert_file: cert.value.map(PathBuf::from),
             key_file: key.value.map(PathBuf::from),
@@ -65,6 +89,7 @@ impl TlsSettings {
                 seconds(),
                 "time a client has to agree on a connection, in seconds",
             ),
+            hsts_max_age: hsts_max_age.value,
         }
     }
 }

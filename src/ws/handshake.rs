@@ -7,23 +7,42 @@ use actix_web::body::BoxBody;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use serde_json::json;
+use tracing::Instrument;
 
 use super::link::Link;
 use super::origin;
 use super::pump;
 use super::session::{Edge, Session};
 use super::ticket;
-use crate::http::{self, continued};
+use crate::http::{self, Lineage, Serving};
 use crate::listening::{Lifeline, Visitor};
 
 /// When a client that found no room may try again, in seconds.
 const RETRY_AFTER: u64 = 5;
 
-/// Answers one handshake.
+/// Answers one handshake, whose span ends with the answer, however long the session is.
 pub(super) async fn accept(
     edge: &Arc<Edge>,
     request: &HttpRequest,
     payload: web::Payload,
+) -> HttpResponse {
+    let lineage = Lineage::of(request.headers(), &edge.bus);
+    let route = request.match_pattern();
+    let Some(serving) = Serving::begin(&edge.bus, &lineage, request, route.as_deref()) else {
+        return answer(edge, request, payload, lineage).await;
+    };
+    let answering = answer(edge, request, payload, serving.lineage(&lineage));
+    let response = answering.instrument(serving.span()).await;
+    serving.end(response.status());
+    response
+}
+
+/// `opened_in` is where the session begins.
+async fn answer(
+    edge: &Arc<Edge>,
+    request: &HttpRequest,
+    payload: web::Payload,
+    opened_in: Lineage,
 ) -> HttpResponse {
     if !origin::is_allowed(request.headers(), &edge.settings.origins) {
         let detail = "this origin may not connect";
@@ -36,7 +55,7 @@ pub(super) async fn accept(
     let visitor = match Visitor::receive(&edge.door, request, shown).await {
         Ok(visitor) => visitor,
         Err(problem) => {
-            let mut refusal = problem.trace_id(edge.bus.new_trace_id()).error_response();
+            let mut refusal = problem.trace_id(opened_in.trace_id).error_response();
             http::tell(request, refusal.headers_mut());
             return refusal;
         }
@@ -51,8 +70,7 @@ pub(super) async fn accept(
     if !edge.bus.health().is_running {
         return unavailable("shutdown", "the server is shutting down");
     }
-    let opened_in = continued(request.headers());
-    let session = Session::new(edge, seat, &link, visitor, opened_in);
+    let session = Session::new(edge, seat, &link, visitor, opened_in.parent);
     match pump::connect(request, payload, session, &link, settings.frame_max) {
         Ok(mut response) => {
             // A browser gives up when none of the subprotocols is selected that it offered.

@@ -78,7 +78,7 @@ pub(super) struct Session {
     link: Arc<Link>,
     edge: Arc<Edge>,
     visitor: Visitor,
-    /// The place in a trace from which it was opened.
+    /// The place in a trace where it was opened: the handshake, or whoever made it.
     opened_in: Option<TraceParent>,
     source: Arc<str>,
     in_flight: usize,

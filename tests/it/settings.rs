@@ -96,6 +96,7 @@ fn defaults_are_the_documented_ones() {
     assert!(server.tls.cert_file.is_none() && server.tls.key_file.is_none());
     assert_eq!(server.tls.check_interval, Duration::from_secs(10));
     assert_eq!(server.tls.handshake_timeout, Duration::from_secs(5));
+    assert_eq!(server.tls.hsts_max_age, None);
     assert_eq!(db.dsn.expose_secret(), "sqlite://callboard.db");
     assert_eq!((db.pool_min, db.pool_max), (2, 10));
     assert_eq!(bus.handler_timeout, Duration::from_secs(30));
@@ -245,6 +246,16 @@ fn a_certificate_comes_with_its_key() {
     );
     // A faulty one makes no second fault.
     assert_eq!(refusal([cert, ("SERVER_TLS_KEY_FILE", " ")]).len(), 1);
+    assert_eq!(
+        refusal([("SERVER_TLS_HSTS_MAX_AGE", "0")]),
+        ["SERVER_TLS_HSTS_MAX_AGE is set (given), but SERVER_TLS_CERT_FILE is not: \
+          browsers heed it over TLS only, set it where TLS ends"]
+    );
+    assert_eq!(
+        refusal([cert, key, ("SERVER_TLS_HSTS_MAX_AGE", "63072001")]),
+        ["SERVER_TLS_HSTS_MAX_AGE is \"63072001\" (given), \
+          expected a whole number from 0 to 63072000, in seconds"]
+    );
 }
 
 #[test]
@@ -293,6 +304,7 @@ fn each_variable_of_the_server_reaches_its_own_field() {
         ("SERVER_TLS_KEY_FILE", "key.pem"),
         ("SERVER_TLS_CHECK_INTERVAL", "0.5"),
         ("SERVER_TLS_HANDSHAKE_TIMEOUT", "0.75"),
+        ("SERVER_TLS_HSTS_MAX_AGE", "63072000"),
         ("SERVER_DOCS", "off"),
     ])
     .unwrap();
@@ -311,6 +323,7 @@ fn each_variable_of_the_server_reaches_its_own_field() {
     assert_eq!(server.tls.key_file.unwrap(), Path::new("key.pem"));
     assert_eq!(server.tls.check_interval, Duration::from_millis(500));
     assert_eq!(server.tls.handshake_timeout, Duration::from_millis(750));
+    assert_eq!(server.tls.hsts_max_age.unwrap().as_secs(), 63_072_000);
 }
 
 #[test]
@@ -370,10 +383,10 @@ fn each_variable_reaches_its_own_field() {
 #[test]
 fn the_list_of_variables_tells_the_truth() {
     let mut names = variable_names();
-    assert_eq!(names.len(), 79);
+    assert_eq!(names.len(), 80);
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 79, "a name is listed twice");
+    assert_eq!(names.len(), 80, "a name is listed twice");
     for variable in Settings::variables() {
         assert!(!variable.meaning.is_empty(), "{variable:?}");
         assert!(!variable.expects.is_empty(), "{variable:?}");

@@ -148,6 +148,43 @@ async fn clients_choose_between_both_versions_of_http_and_of_tls() {
 }
 
 #[actix_web::test]
+async fn browsers_are_told_to_come_over_tls_only_where_the_settings_say_so() {
+    let pair = Pair::new();
+    let cert = pair.renew();
+    for (age, header) in
+        [(None, None), (Some("0"), Some("max-age=0")), (Some("3600"), Some("max-age=3600"))]
+    {
+        let age = age.map(|age| ("SERVER_TLS_HSTS_MAX_AGE", age.to_owned()));
+        let settings = Settings::from_vars(pair.vars().into_iter().chain(age)).unwrap();
+        let running = App::new(settings).start().await.unwrap();
+        for http in ["h2", "http/1.1"] {
+            let client = trusting(&cert, &[&TLS13], &[http]);
+            for (path, status) in [("/health", 200), ("/nowhere", 404)] {
+                let answer = client.get(url(&running, path)).send().await.unwrap();
+                assert_eq!(answer.status().as_u16(), status, "{http}");
+                let said = answer.headers().get_all("strict-transport-security");
+                let said: Vec<_> = said.map(|value| value.to_str().unwrap()).collect();
+                assert_eq!(said, Vec::from_iter(header), "{http} {path}");
+            }
+        }
+        running.stop().await.unwrap();
+    }
+}
+
+/// As RFC 6797 demands, whatever the settings say that the program has changed.
+#[actix_web::test]
+async fn without_tls_nothing_is_said_about_it() {
+    let mut settings = Settings::from_vars([("SERVER_PORT", "0")]).unwrap();
+    settings.server.tls.hsts_max_age = Some(Duration::from_secs(90));
+    let running = App::new(settings).start().await.unwrap();
+    let url = format!("http://{}/health", running.addresses()[0]);
+    let answer = Client::new().get(url).send().await.unwrap();
+    assert!(answer.status().is_success());
+    assert!(!answer.headers().contains_key("strict-transport-security"));
+    running.stop().await.unwrap();
+}
+
+#[actix_web::test]
 async fn sessions_work_over_tls() {
     let pair = Pair::new();
     let cert = pair.renew();

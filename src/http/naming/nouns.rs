@@ -42,6 +42,7 @@ const INVARIABLE: &[&str] = &[
     "equipment",
     "feedback",
     "fish",
+    "goods",
     "information",
     "media",
     "metadata",

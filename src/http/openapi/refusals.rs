@@ -3,35 +3,43 @@
 
 use std::collections::BTreeMap;
 
+use actix_web::http::StatusCode;
 use schemars::JsonSchema;
 use serde_json::{Value, json};
 
+use super::super::problem::PROBLEM_URN;
 use super::super::repeatable::KeyIs;
 use super::super::route::Route;
 use super::super::types::schema_of;
 use super::schemas::Schemas;
 
-/// The statuses of errors, what each is called here, and when it comes.
-const STATUSES: &[(u16, &str, &str)] = &[
-    (400, "BadRequest", "The URI or the body cannot be read."),
-    (401, "Unauthorized", "Nobody is known to have sent the request."),
-    (403, "Forbidden", "The client may not do this."),
-    (404, "NotFound", "What the request names does not exist."),
-    (406, "NotAcceptable", "The client takes no JSON."),
-    (408, "RequestTimeout", "The body did not arrive in time."),
-    (409, "Conflict", "The request does not fit to how things are now."),
-    (413, "ContentTooLarge", "The body is larger than the server takes."),
-    (415, "UnsupportedMediaType", "The body is not JSON."),
+/// The statuses of errors, what each is called here, a code that comes with it, and when it comes.
+const STATUSES: &[(u16, &str, &str, &str)] = &[
+    (400, "BadRequest", "malformed_json", "The URI or the body cannot be read."),
+    (401, "Unauthorized", "unauthorized", "Nobody is known to have sent the request."),
+    (403, "Forbidden", "forbidden", "The client may not do this."),
+    (404, "NotFound", "not_found", "What the request names does not exist."),
+    (406, "NotAcceptable", "not_acceptable", "The client takes no JSON."),
+    (408, "RequestTimeout", "body_timeout", "The body did not arrive in time."),
+    (409, "Conflict", "conflict", "The request does not fit to how things are now."),
+    (413, "ContentTooLarge", "body_too_large", "The body is larger than the server takes."),
+    (415, "UnsupportedMediaType", "unsupported_media_type", "The body is not JSON."),
     (
         422,
         "UnprocessableContent",
+        "invalid",
         "A field is missing or wrong; `errors` names what the server knows.",
     ),
-    (429, "TooManyRequests", "There were too many requests of this kind, or of this client."),
-    (500, "InternalServerError", "Something broke; the log has the trace id."),
-    (501, "NotImplemented", "Nobody handles this request."),
-    (503, "ServiceUnavailable", "There is no room for the request just now."),
-    (504, "GatewayTimeout", "The answer took too long."),
+    (
+        429,
+        "TooManyRequests",
+        "quota_exceeded",
+        "There were too many requests of this kind, or of this client.",
+    ),
+    (500, "InternalServerError", "handler_error", "Something broke; the log has the trace id."),
+    (501, "NotImplemented", "no_handler", "Nobody handles this request."),
+    (503, "ServiceUnavailable", "full", "There is no room for the request just now."),
+    (504, "GatewayTimeout", "timeout", "The answer took too long."),
 ];
 
 /// What a handler says, which only a request waits for.
@@ -42,6 +50,9 @@ const OF_BODIES: &[u16] = &[408, 413, 415];
 
 /// What every route answers at times.
 const ALWAYS: &[u16] = &[429, 500, 503];
+
+/// A trace id, for examples.
+const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 
 /// A problem document (RFC 9457).
 #[derive(JsonSchema)]
@@ -144,21 +155,24 @@ impl Refusals {
 
     fn response(&mut self, status: u16, codes: Option<&Vec<&str>>) -> Value {
         let known = STATUSES.iter().find(|(known, ..)| *known == status);
-        let codes = codes.map(|codes| format!("`{}`", codes.join("`, `")));
-        match (known, codes) {
-            (Some((_, name, text)), None) => {
-                let whole = self.whole(status, text);
+        let listed = codes.map(|codes| format!("`{}`", codes.join("`, `")));
+        let own = codes.and_then(|codes| codes.first().copied());
+        match (known, listed) {
+            (Some((_, name, code, text)), None) => {
+                let whole = self.whole(status, code, text);
                 self.used.entry(name).or_insert(whole);
                 json!({ "$ref": format!("#/components/responses/{name}") })
             }
-            (Some((_, _, text)), Some(codes)) => {
-                self.whole(status, &format!("{text} Or: {codes}."))
+            (Some((_, _, code, text)), Some(listed)) => {
+                self.whole(status, own.unwrap_or(code), &format!("{text} Or: {listed}."))
             }
-            (None, codes) => self.whole(status, &codes.unwrap_or_default()),
+            (None, listed) => {
+                self.whole(status, own.unwrap_or_default(), &listed.unwrap_or_default())
+            }
         }
     }
 
-    fn whole(&self, status: u16, text: &str) -> Value {
+    fn whole(&self, status: u16, code: &str, text: &str) -> Value {
         let mut headers = json!({ "x-trace-id": { "$ref": "#/components/headers/TraceId" } });
         match status {
             401 => headers["www-authenticate"] = header("How to say who one is."),
@@ -174,9 +188,30 @@ impl Refusals {
         json!({
             "description": text,
             "headers": headers,
-            "content": { "application/problem+json": { "schema": self.problem } },
+            "content": {
+                "application/problem+json": {
+                    "schema": self.problem,
+                    "example": example(status, code),
+                },
+            },
         })
     }
+}
+
+/// What a client may be told, as it would be written.
+fn example(status: u16, code: &str) -> Value {
+    let title = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    let mut problem = json!({
+        "type": format!("{PROBLEM_URN}{code}"),
+        "title": title.unwrap_or("Error"),
+        "status": status,
+        "code": code,
+        "trace_id": TRACE_ID,
+    });
+    if code == "invalid" {
+        problem["errors"] = json!([{ "field": "items[0].quantity", "message": "is missing" }]);
+    }
+    problem
 }
 
 pub(super) fn header(text: &str) -> Value {

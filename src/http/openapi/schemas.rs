@@ -119,6 +119,7 @@ impl Schemas {
             names.insert(format!("#/own/{name}"), settled.clone());
             schemas.insert(settled, schema);
         }
+        schemas.values_mut().for_each(|schema| visit(schema, &mut exemplify));
         document["components"]["schemas"] = schemas.into();
         visit(&mut document, &mut |object| {
             limit(object);
@@ -221,6 +222,17 @@ fn limit(schema: &mut Object) {
     {
         schema.entry("minimum").or_insert_with(|| (*min).into());
         schema.entry("maximum").or_insert_with(|| (*max).into());
+    }
+}
+
+/// Gives an integer without limits of its own an example: readers would be shown its largest value.
+fn exemplify(schema: &mut Object) {
+    let format = schema.get("format").and_then(Value::as_str);
+    let is_plain = ["format", "type", "minimum", "title", "description"];
+    let is_plain = schema.keys().all(|key| is_plain.contains(&&**key));
+    let takes_one = schema.get("minimum").is_none_or(|min| min.as_i64().is_some_and(|min| min < 2));
+    if LIMITS.iter().any(|(name, ..)| format == Some(*name)) && is_plain && takes_one {
+        schema.insert("examples".to_owned(), json!([1]));
     }
 }
 

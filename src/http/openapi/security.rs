@@ -13,7 +13,8 @@ const BEARER: &str = "bearer";
 pub(super) fn schemes(routes: &[Route]) -> Map<String, Value> {
     let mut schemes = Map::new();
     if routes.iter().any(|route| requirement(route).is_some()) {
-        let bearer = json!({ "type": "http", "scheme": "bearer" });
+        let text = "The token alone, without the word `Bearer`.";
+        let bearer = json!({ "type": "http", "scheme": "bearer", "description": text });
         schemes.insert(BEARER.to_owned(), bearer);
     }
     schemes

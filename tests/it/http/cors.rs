@@ -120,3 +120,29 @@ async fn any_page_may_come_without_credentials() {
     }
     books.running.stop().await.unwrap();
 }
+
+#[actix_web::test]
+async fn scripts_may_say_and_read_what_the_server_reads_and_says() {
+    let books = Books::start(&[("CORS_ORIGINS", SHOP)]).await;
+    let said = "authorization,content-type,idempotency-key,last-event-id,traceparent";
+    let said = format!("{said},x-correlation-id");
+    let answer = books.preflight(SHOP, "GET", &said).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let answer = books.ask(Method::GET, "/books/7", &[("origin", SHOP)]).await;
+    let exposed = answer.header("access-control-expose-headers");
+    let mut exposed: Vec<_> = exposed.split(',').map(str::trim).collect();
+    exposed.sort_unstable();
+    let expected = [
+        "allow",
+        "idempotency-replayed",
+        "location",
+        "ratelimit",
+        "ratelimit-policy",
+        "retry-after",
+        "www-authenticate",
+        "x-correlation-id",
+        "x-trace-id",
+    ];
+    assert_eq!(exposed, expected);
+    books.running.stop().await.unwrap();
+}

@@ -45,6 +45,19 @@ events! {
     "cake.order" => Order { #[serde(flatten)] choice: Choice, note: Option<String> } -> Created;
     "cake.created" => Created {};
     "cake.drop" => Drop { why: String };
+    "cake.pack" => Pack {
+        cakes: u32,
+        gift: Option<i64>,
+        #[schemars(example = 7)]
+        sugar: u32,
+        #[schemars(range(min = 2))]
+        pieces: u32,
+        #[schemars(range(max = 9))]
+        layers: u64,
+        #[serde(default)]
+        candles: u64
+    } -> Packed;
+    "cake.packed" => Packed {};
 }
 
 fn described(routes: &Routes) -> Value {
@@ -142,10 +155,38 @@ fn responses_are_those_that_the_route_gives() {
     assert_eq!(find["404"]["$ref"], "#/components/responses/NotFound");
     assert_eq!(find["410"]["description"], "`eaten`");
     assert!(find["409"]["description"].as_str().unwrap().ends_with("Or: `too_sweet`."));
-    for problem in [&document["components"]["responses"]["NotFound"], &find["410"]] {
+    let shared = &document["components"]["responses"];
+    for (problem, status, code) in [
+        (&shared["NotFound"], 404, "not_found"),
+        (&shared["Conflict"], 409, "conflict"),
+        (&find["409"], 409, "too_sweet"),
+        (&find["410"], 410, "eaten"),
+    ] {
         let content = &problem["content"]["application/problem+json"];
         assert_eq!(content["schema"]["$ref"], "#/components/schemas/Problem");
+        let example = &content["example"];
+        assert_eq!((&example["status"], &example["code"]), (&status.into(), &code.into()));
+        assert_eq!(example["type"], format!("urn:callboard:problem:{code}"));
     }
+}
+
+/// Swagger UI would fill in the largest value.
+#[test]
+fn an_integer_without_limits_has_an_example() {
+    let document = described(&Routes::new().post::<Pack>("/pack").get::<Find>("/cakes/{cake_id}"));
+    let fields = &document["components"]["schemas"]["Pack"]["properties"];
+    assert_eq!(
+        (&fields["cakes"]["examples"], &fields["cakes"]["maximum"]),
+        (&json!([1]), &json!(u32::MAX))
+    );
+    assert_eq!(fields["gift"]["examples"], json!([1]));
+    assert_eq!(fields["sugar"]["examples"], json!([7]));
+    for limited in ["pieces", "layers", "candles"] {
+        assert_eq!(fields[limited]["examples"], Value::Null, "{limited}");
+    }
+    // Where it would be sent unasked, there is none.
+    let parameters = document["paths"]["/cakes/{cake_id}"]["get"]["parameters"].as_array().unwrap();
+    assert!(parameters.iter().all(|parameter| parameter["schema"]["examples"].is_null()));
 }
 
 #[test]

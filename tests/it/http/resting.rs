@@ -103,6 +103,7 @@ fn resources_stand_in_the_plural_whichever_way_they_are_written() {
         "person.list" x => "GET /people";
         "order_people.get" order_person_id => "GET /order-people/{order_person_id}";
         "news.list" x => "GET /news";
+        "goods.get" goods_id => "GET /goods/{goods_id}";
         "movies.get" movie_id => "GET /movies/{movie_id}";
     }
 }

@@ -234,7 +234,9 @@ fn the_description_says_what_is_private() {
     let described = table.clone().auth(provider()).openapi(&Info::new("Secret", "1.0.0"));
     assert_eq!(described["paths"]["/asked"]["get"]["security"], json!([{ "bearer": ["read"] }]));
     assert!(described["paths"]["/open"]["get"]["security"].is_null());
-    assert_eq!(described["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+    let bearer = &described["components"]["securitySchemes"]["bearer"];
+    assert_eq!((&bearer["type"], &bearer["scheme"]), (&json!("http"), &json!("bearer")));
+    assert!(bearer["description"].as_str().unwrap().contains("token"), "{bearer}");
     let open = table.openapi(&Info::new("Secret", "1.0.0"));
     assert!(open["components"]["securitySchemes"].is_null(), "nobody asks who a client is");
 }

@@ -1,17 +1,21 @@
 //! The spans of a chain: who is whose parent, and what they say.
 
+use callboard::DeadLetterQuery;
+use callboard::sse::Sse;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
 use super::collector::{Collector, Manner, hex, texts};
-use super::{CALLER, Running, TRACE, in_process, order, start};
+use super::{App, CALLER, OrderPlaced, Running, Settings, TRACE, in_process, order, start, until};
 
 /// The application, which sends its spans when it stops.
 pub(super) async fn traced(collector: &Collector, vars: &[(&str, &str)]) -> Running {
-    let url = collector.url();
-    let own = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*url), ("OTEL_BSP_SCHEDULE_DELAY", "600000")];
-    start(&[&own, vars].concat()).await
+    start(&[&exporting(&collector.url()), vars].concat()).await
+}
+
+fn exporting(url: &str) -> [(&str, &str); 2] {
+    [("OTEL_EXPORTER_OTLP_ENDPOINT", url), ("OTEL_BSP_SCHEDULE_DELAY", "600000")]
 }
 
 #[track_caller]
@@ -204,6 +208,18 @@ fn a_message_of_a_session_is_linked_with_its_beginning() {
         app.stop().await.unwrap();
         let mut all = collector.spans();
         all.sort_by_key(|span| span.start_time_unix_nano);
+        let handshake = collector.span("GET /ws");
+        assert_eq!((&*hex(&handshake.trace_id), &*hex(&handshake.parent_span_id)), (TRACE, CALLER));
+        assert_eq!(handshake.kind(), SpanKind::Server);
+        says(
+            &handshake,
+            &[
+                ("http.request.method", "GET"),
+                ("http.route", "/ws"),
+                ("http.response.status_code", "101"),
+                ("url.path", "/ws"),
+            ],
+        );
         let messages: Vec<_> = all.iter().filter(|span| span.name == "ws order.place").collect();
         let handled: Vec<_> =
             all.iter().filter(|span| span.name == "process order.place").collect();
@@ -212,8 +228,77 @@ fn a_message_of_a_session_is_linked_with_its_beginning() {
             is_child(handled, message);
             assert_ne!(hex(&message.trace_id), TRACE);
             let link = &message.links[0];
-            assert_eq!((&*hex(&link.trace_id), &*hex(&link.span_id)), (TRACE, CALLER));
+            assert_eq!((&*hex(&link.trace_id), &link.span_id), (TRACE, &handshake.span_id));
+            // Of however long a session, only the beginning is a span.
+            assert!(handshake.end_time_unix_nano <= message.start_time_unix_nano);
         }
         assert_eq!((has_failed(messages[0]), has_failed(messages[1])), (false, true));
+    });
+}
+
+#[test]
+fn a_handshake_that_is_refused_says_so() {
+    in_process(|| async {
+        let collector = Collector::start(Manner::Takes);
+        let app = traced(&collector, &[("LOG_LEVEL", "error")]).await;
+        let url = format!("http://{}/ws", app.addresses()[0]);
+        assert_eq!(awc::Client::new().get(url).send().await.unwrap().status().as_u16(), 426);
+        app.stop().await.unwrap();
+        says(&collector.span("GET /ws"), &[("http.response.status_code", "426")]);
+    });
+}
+
+#[test]
+fn the_span_of_a_stream_ends_with_its_head() {
+    in_process(|| async {
+        let collector = Collector::start(Manner::Takes);
+        let url = collector.url();
+        let vars = exporting(&url).into_iter().chain([("SERVER_PORT", "0")]);
+        let settings = Settings::from_vars(vars).unwrap();
+        let stream = Sse::new().listen::<OrderPlaced>();
+        let app = App::new(settings).sse("/placed", stream).start().await.unwrap();
+        let url = format!("http://{}/placed", app.addresses()[0]);
+        let traceparent = format!("00-{TRACE}-{CALLER}-01");
+        let opening = awc::Client::new().get(url).insert_header(("traceparent", traceparent));
+        let mut stream = opening.send().await.unwrap();
+        app.bus().publish(OrderPlaced { sku: "tea".to_owned() }).await.unwrap();
+        let mut told = String::new();
+        while !told.contains("order.placed") {
+            let part = futures_util::StreamExt::next(&mut stream).await.unwrap().unwrap();
+            told.push_str(std::str::from_utf8(&part).unwrap());
+        }
+        drop(stream);
+        app.stop().await.unwrap();
+        let opening = collector.span("GET /placed");
+        assert_eq!((&*hex(&opening.trace_id), &*hex(&opening.parent_span_id)), (TRACE, CALLER));
+        assert_eq!(opening.kind(), SpanKind::Server);
+        says(&opening, &[("http.route", "/placed"), ("http.response.status_code", "200")]);
+        let event = collector.span("process order.placed");
+        assert!(opening.end_time_unix_nano <= event.start_time_unix_nano);
+    });
+}
+
+/// It has the same parent, and the same event.
+#[test]
+fn a_replay_stands_beside_the_delivery_that_failed() {
+    in_process(|| async {
+        let collector = Collector::start(Manner::Takes);
+        let app = traced(&collector, &[("LOG_LEVEL", "error")]).await;
+        assert_eq!(order(&app, "lost", &[], None).await, 500);
+        let letters = app.bus().dead_letters();
+        until("a dead letter", || letters.count() == 1).await;
+        let report = letters.replay(&DeadLetterQuery::default()).await.unwrap();
+        assert_eq!((report.handled, report.failed, report.skipped), (0, 1, 0));
+        app.stop().await.unwrap();
+        let server = collector.span("POST /orders/{sku}");
+        let all = collector.spans();
+        let attempts: Vec<_> =
+            all.iter().filter(|span| span.name == "process order.place").collect();
+        assert_eq!(attempts.len(), 4, "two of the delivery, two of its replay");
+        let message = |span: &Span| texts(&span.attributes).remove("messaging.message.id").unwrap();
+        for attempt in &attempts {
+            is_child(attempt, &server);
+            assert_eq!(message(attempt), message(attempts[0]));
+        }
     });
 }
