@@ -7,7 +7,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use actix_web::dev::{ServerHandle, Service};
-use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App as WebApp, HttpServer};
 use callboard_actors::{Bus, Runtime, StopReport};
 use tokio::task::JoinHandle;
@@ -66,7 +65,7 @@ impl Running {
             WebApp::new()
                 .wrap(http::cross_origin(&cors))
                 .wrap(http::safe_headers(&tls))
-                .wrap(Condition::new(is_compressing, from_fn(http::compressed)))
+                .wrap_fn(move |request, next| http::compressed(is_compressing, next.call(request)))
                 .configure(&services)
                 .wrap_fn(move |request, next| beginning.answered(next.call(request)))
         };

@@ -1,15 +1,19 @@
 //! Makes responses smaller on their way out: a response whose client takes gzip and that is worth it
 //! enters, the same in fewer bytes leaves.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::ServiceResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
     ACCEPT_ENCODING, AcceptEncoding, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
     ETAG, Encoding, Header as _, HeaderMap, HeaderValue, VARY,
 };
-use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest};
+use futures_util::future::LocalBoxFuture;
+use pin_project_lite::pin_project;
 
 use super::coding::pack;
 
@@ -18,15 +22,45 @@ const PACK_MIN: u64 = 1024;
 
 /// Packs the response with gzip where the client takes it, it has [`PACK_MIN`] bytes at least, and
 /// its type is text of some kind. What comes bit by bit, such as a stream of events, is never held
-/// up.
-pub(crate) async fn compressed(
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
-    let response = next.call(request).await?.map_into_boxed_body();
-    if !is_worth_it(&response) {
-        return Ok(response);
+/// up. Switched off, it hands all on.
+pub(crate) fn compressed<F>(is_on: bool, answer: F) -> Compressed<F> {
+    Compressed { is_on, answer, packing: None }
+}
+
+pin_project! {
+    /// A response that may be packed. Most are too small for that, and pay little for being asked.
+    pub(crate) struct Compressed<F> {
+        is_on: bool,
+        #[pin]
+        answer: F,
+        packing: Option<LocalBoxFuture<'static, ServiceResponse>>,
     }
+}
+
+impl<F, B> Future for Compressed<F>
+where
+    F: Future<Output = Result<ServiceResponse<B>, Error>>,
+    B: MessageBody + 'static,
+{
+    type Output = Result<ServiceResponse, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let packing = match this.packing {
+            Some(packing) => packing,
+            none => {
+                let response = ready!(this.answer.poll(cx))?.map_into_boxed_body();
+                if !*this.is_on || !is_worth_it(&response) {
+                    return Poll::Ready(Ok(response));
+                }
+                none.insert(Box::pin(packed(response)))
+            }
+        };
+        packing.as_mut().poll(cx).map(Ok)
+    }
+}
+
+async fn packed(response: ServiceResponse) -> ServiceResponse {
     let takes_gzip = takes_gzip(response.request());
     let (request, response) = response.into_parts();
     let (mut head, body) = response.into_parts();
@@ -45,7 +79,7 @@ pub(crate) async fn compressed(
         Ok(plain) => BoxBody::new(plain),
         Err(body) => body,
     };
-    Ok(ServiceResponse::new(request, head.set_body(body)))
+    ServiceResponse::new(request, head.set_body(body))
 }
 
 fn takes_gzip(request: &HttpRequest) -> bool {
@@ -57,7 +91,7 @@ fn takes_gzip(request: &HttpRequest) -> bool {
     accepted.negotiate(offered.iter()) == Some(Encoding::gzip())
 }
 
-fn is_worth_it(response: &ServiceResponse<BoxBody>) -> bool {
+fn is_worth_it(response: &ServiceResponse) -> bool {
     let headers = response.headers();
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     matches!(response.response().body().size(), BodySize::Sized(PACK_MIN..))
