@@ -7,17 +7,25 @@
 //! handler, whose thread may have no reactor, could not call at all. The price is waking another
 //! thread once per call, which is little beside a network.
 //!
-//! It speaks HTTP/1.1 without TLS and without compression. A body that breaks off is told by its
-//! `Content-Length`; one that is sent in chunks is not, because `awc` ends it quietly.
+//! It speaks HTTP/1.1 without compression, with the feature `tls` also over TLS 1.3 or 1.2. A body that
+//! breaks off is told by its `Content-Length`; one that is sent in chunks is not, because `awc` ends
+//! it quietly.
 
 mod error;
 pub use error::ClientError;
+#[cfg(feature = "tls")]
+mod roots;
+#[cfg(feature = "tls")]
+pub use roots::ExtraRoots;
 mod options;
 pub use options::ClientOptions;
 mod response;
 pub use response::ClientResponse;
 mod circuits;
 mod pause;
+mod redirects;
+#[cfg(feature = "tls")]
+mod tls;
 mod worker;
 mod calling;
 mod request;
@@ -37,6 +45,10 @@ use worker::Worker;
 /// 429, 502, 503 and 504; the pause doubles, is drawn at random and honours `Retry-After`. After
 /// some failures in a row an origin is left alone for a while, and calls to it fail at once. See
 /// [`ClientOptions`] for all limits.
+///
+/// With the feature `tls` it calls `https://` URLs as well. The other side's certificate and its host
+/// name are always checked: against the root certificates of the operating system, or of the PEM file
+/// in `SSL_CERT_FILE`, read when the client starts, and those that are added by `extra_roots`.
 ///
 /// A handler has one as a field:
 ///
@@ -80,7 +92,8 @@ impl HttpClient {
     /// Starts a client with its thread.
     ///
     /// # Errors
-    /// [`ClientError::Start`] when the operating system gives no thread.
+    /// [`ClientError::Start`] when the operating system gives no thread, and
+    /// [`ClientError::ExtraRoots`] when the root certificates of the options cannot be used.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
         Ok(Self { worker: Arc::new(Worker::start(options)?) })
     }

@@ -10,6 +10,8 @@ pub use callboard_actors::*;
 pub mod settings;
 pub mod telemetry;
 pub mod auth;
+#[cfg(feature = "tls")]
+mod pem;
 #[cfg(feature = "client")]
 pub mod client;
 mod otlp;

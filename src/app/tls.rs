@@ -1,10 +1,8 @@
 //! TLS by settings: the files of a certificate and its key enter, what a listener needs leaves, and
 //! follows the files when they are renewed.
 
-use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -12,20 +10,18 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, ServerConfig};
 
 use super::app_error::AppError;
+use crate::pem;
 use crate::settings::TlsSettings;
 
 const CERT_FILE: &str = "SERVER_TLS_CERT_FILE";
 const KEY_FILE: &str = "SERVER_TLS_KEY_FILE";
-
-/// The largest file that is read, in bytes: a long chain has a hundredth of it.
-const FILE_MAX: u64 = 1024 * 1024;
 
 /// What listeners need.
 pub(super) struct Tls {
@@ -95,7 +91,7 @@ impl Files {
     fn read(&self) -> Result<Pem, AppError> {
         let read = |variable, path| {
             let unreadable = |error| self.fault(variable, format!("it cannot be read: {error}"));
-            content(path).map_err(unreadable)
+            pem::read(path).map_err(unreadable)
         };
         Ok(Pem { cert: read(CERT_FILE, &self.cert)?, key: read(KEY_FILE, &self.key)? })
     }
@@ -104,8 +100,7 @@ impl Files {
     fn certified(&self, pem: &Pem, provider: &CryptoProvider) -> Result<CertifiedKey, AppError> {
         let bad_cert = |reason: &str| self.fault(CERT_FILE, reason.to_owned());
         let bad_key = |reason: &str| self.fault(KEY_FILE, reason.to_owned());
-        let chain = CertificateDer::pem_slice_iter(&pem.cert).collect::<Result<Vec<_>, _>>();
-        let chain = chain.map_err(|_| bad_cert("its PEM text is damaged"))?;
+        let chain = pem::certificates(&pem.cert).map_err(bad_cert)?;
         if chain.is_empty() {
             let reason = "it holds no certificate; expected a PEM text with \
                           `-----BEGIN CERTIFICATE-----`, the server's own first";
@@ -135,15 +130,6 @@ impl Files {
         let path = if variable == KEY_FILE { &self.key } else { &self.cert };
         AppError::Tls { variable, path: path.clone(), reason }
     }
-}
-
-fn content(path: &Path) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    File::open(path)?.take(FILE_MAX + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > FILE_MAX {
-        return Err(io::Error::other(format!("it has more than {FILE_MAX} bytes")));
-    }
-    Ok(content)
 }
 
 /// Looks at the files now and then.

@@ -35,7 +35,6 @@ impl Place {
         let Self { handling, decided, span_id } = self;
         let TraceParent { trace_id, span_id: parent_id, is_sampled: is_wanted } = handling;
         let is_sampled = is_sampled(decided, trace_id).unwrap_or(is_wanted);
-        let port = uri.port_u16().unwrap_or(80);
         let span = tracing::trace_span!(
             target: SPAN_TARGET,
             parent: None,
@@ -48,7 +47,7 @@ impl Place {
             "otel.http.request.method" = method.as_str(),
             "otel.http.response.status_code" = Empty,
             "otel.server.address" = uri.host(),
-            "otel.server.port" = port,
+            "otel.server.port" = port(uri),
             "otel.url.scheme" = uri.scheme_str(),
             "otel.error.type" = Empty,
         );
@@ -82,6 +81,12 @@ impl Drop for Calling {
     fn drop(&mut self) {
         self.0.record("otel.error.type", "cancelled");
     }
+}
+
+/// The port that is meant where the URL names none.
+pub(super) fn port(uri: &Uri) -> u16 {
+    let usual = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+    uri.port_u16().unwrap_or(usual)
 }
 
 /// One word for each way in which there is no answer.

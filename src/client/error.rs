@@ -17,6 +17,12 @@ pub enum ClientError {
         /// Why, in the words of the operating system.
         reason: io::Error,
     },
+    /// The root certificates that the options add cannot be used, so the client does not start.
+    #[error("the extra root certificates cannot be used: {reason}")]
+    ExtraRoots {
+        /// What is wrong with them, and the file, if it is one.
+        reason: String,
+    },
     /// The request cannot be sent as it is; nothing was sent.
     #[error("the request cannot be sent: {reason}")]
     BadRequest {
@@ -37,13 +43,15 @@ pub enum ClientError {
         /// When the next call is let through; unknown while one is on its way.
         retry_after: Option<Duration>,
     },
-    /// There is no connection, so nothing was sent.
+    /// There is no connection, or none that is safe, so nothing was sent.
     #[error("cannot connect to {origin}: {reason}")]
     Connect {
         /// The origin.
         origin: String,
         /// Why.
         reason: String,
+        /// Whether another attempt would fail as well, as with a certificate that is not valid.
+        is_lasting: bool,
     },
     /// The call took too long, from its beginning to the last byte of the answer. It may have had
     /// its effect.

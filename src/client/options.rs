@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "tls")]
+use super::roots::ExtraRoots;
+
 /// The limits of an [`HttpClient`](super::HttpClient); each has a method of its own name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -9,7 +12,8 @@ pub struct ClientOptions {
     /// The time of a whole call: waiting, connecting, all attempts and the last byte of the body.
     /// Default 10 s.
     pub timeout: Duration,
-    /// The time to connect, of one attempt. Default 3 s.
+    /// The time to connect, of one attempt; for `https://` the handshake has as much again. Default
+    /// 3 s.
     pub connect_timeout: Duration,
     /// The largest body of an answer, in bytes. Default 2 MiB.
     pub body_max: usize,
@@ -23,7 +27,8 @@ pub struct ClientOptions {
     /// The redirects that one attempt follows; the next one is returned as the answer. Default 5.
     ///
     /// To another origin go all headers but `Authorization`, `Proxy-Authorization` and `Cookie`:
-    /// where a secret travels in a header of its own, take 0.
+    /// where a secret travels in a header of its own, take 0. A redirect from `https://` to
+    /// `http://` is never followed: it is the answer.
     pub redirects_max: u8,
     /// The failures in a row after which calls to an origin are suspended; 0 never suspends.
     /// Default 5.
@@ -33,10 +38,14 @@ pub struct ClientOptions {
     /// The calls on their way at once; more are refused as [`Busy`](super::ClientError::Busy).
     /// Default 256.
     pub calls_max: usize,
-    /// The connections to one origin; calls beyond wait for one within their timeout. Default 32.
+    /// The connections in use at once, of `http://` and of `https://` each; calls beyond wait for one
+    /// within their timeout. Default 32.
     pub connections_max: usize,
     /// How long an idle connection is kept. Default 15 s.
     pub keep_alive: Duration,
+    /// The roots that certificates may lead to, beside those of the operating system. Default none.
+    #[cfg(feature = "tls")]
+    pub extra_roots: Option<ExtraRoots>,
 }
 
 impl Default for ClientOptions {
@@ -54,6 +63,8 @@ impl Default for ClientOptions {
             calls_max: 256,
             connections_max: 32,
             keep_alive: Duration::from_secs(15),
+            #[cfg(feature = "tls")]
+            extra_roots: None,
         }
     }
 }
@@ -84,4 +95,13 @@ setters! {
     calls_max: usize,
     connections_max: usize,
     keep_alive: Duration,
+}
+
+#[cfg(feature = "tls")]
+impl ClientOptions {
+    /// Sets [`extra_roots`](Self::extra_roots).
+    pub fn extra_roots(mut self, extra_roots: ExtraRoots) -> Self {
+        self.extra_roots = Some(extra_roots);
+        self
+    }
 }

@@ -18,6 +18,7 @@ pub(super) type Outcome = Result<ClientResponse, ClientError>;
 /// | outcome | another attempt, of an idempotent call |
 /// |---|---|
 /// | no connection, or it broke | yes |
+/// | no connection that is safe, such as by a bad certificate | no |
 /// | 429, 502, 503, 504 | yes, not before `Retry-After` |
 /// | any other status | no: it is the answer |
 /// | out of time, too large, suspended | no |
@@ -32,7 +33,9 @@ pub(super) fn pause(
         return None;
     }
     let asked = match outcome {
-        Err(ClientError::Connect { .. } | ClientError::Broken { .. }) => Duration::ZERO,
+        Err(ClientError::Connect { is_lasting: false, .. } | ClientError::Broken { .. }) => {
+            Duration::ZERO
+        }
         Ok(answer) if matches!(answer.status, 429 | 502..=504) => {
             let header = answer.header("retry-after");
             header.and_then(|text| retry_after(text, SystemTime::now())).unwrap_or_default()
@@ -122,7 +125,11 @@ mod tests {
             assert_eq!(again(Method::GET, Ok(answer(status, None))), expected, "{status}");
         }
         let origin = String::new;
+        let connect =
+            |is_lasting| ClientError::Connect { origin: origin(), reason: origin(), is_lasting };
+        assert!(again(Method::GET, Err(connect(false))));
         for error in [
+            connect(true),
             ClientError::Timeout { origin: origin(), timeout: Duration::ZERO },
             ClientError::BodyTooLarge { origin: origin(), body_max: 1 },
             ClientError::CircuitOpen { origin: origin(), retry_after: None },

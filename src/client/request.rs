@@ -10,7 +10,7 @@ use bytes::Bytes;
 use callboard_actors::EventContext;
 use serde::Serialize;
 
-use super::calling::Place;
+use super::calling::{Place, port};
 use super::error::ClientError;
 use super::response::ClientResponse;
 use super::worker::{Order, Worker};
@@ -191,15 +191,21 @@ fn uri(url: &str, query: &str) -> Result<Uri, &'static str> {
         return Err("the URL holds a user name: put credentials into a header");
     }
     match uri.scheme_str() {
-        Some("http") => Ok(uri),
-        Some("https") => Err("this client speaks no TLS: call a proxy that does, by http://"),
-        _ => Err("the URL does not begin with http://"),
+        Some("https") if !cfg!(feature = "tls") => {
+            Err("callboard was built without its feature `tls`: switch it on to call https://")
+        }
+        // The library below would look for the address, brackets and all, in the certificate.
+        Some("https") if authority.host().starts_with('[') => {
+            Err("an https:// URL cannot hold an IPv6 address here: use a host name")
+        }
+        Some("http" | "https") => Ok(uri),
+        _ => Err("the URL does not begin with http:// or https://"),
     }
 }
 
 fn origin(uri: &Uri) -> String {
     let host = uri.host().unwrap_or_default().to_ascii_lowercase();
-    format!("{}://{host}:{}", uri.scheme_str().unwrap_or("http"), uri.port_u16().unwrap_or(80))
+    format!("{}://{host}:{}", uri.scheme_str().unwrap_or("http"), port(uri))
 }
 
 /// Escapes all but the unreserved characters of RFC 3986.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use std::{io, thread};
 
 use actix_http::error::PayloadError;
-use awc::error::SendRequestError;
+use awc::error::{ConnectError, SendRequestError};
 use awc::http::header::{self, HeaderName, HeaderValue};
 use awc::http::{Method, Uri, Version};
 use awc::{Client, ClientBuilder, Connector};
@@ -21,7 +21,10 @@ use super::circuits::{Circuits, Pass, Verdict};
 use super::error::ClientError;
 use super::options::ClientOptions;
 use super::pause::{Outcome, is_failure, pause};
+use super::redirects::{NoDowngrade, hidden};
 use super::response::ClientResponse;
+#[cfg(feature = "tls")]
+use super::tls::Tls;
 
 /// What is to be sent, and how long that may take.
 pub(super) struct Order {
@@ -56,13 +59,17 @@ impl Worker {
         let places = options.calls_max.clamp(1, Semaphore::MAX_PERMITS);
         let (jobs, inbox) = mpsc::channel(places);
         let (started, starting) = std_mpsc::sync_channel(1);
-        let own_options = options.clone();
+        let setup = Setup {
+            #[cfg(feature = "tls")]
+            tls: Tls::new(options.extra_roots.as_ref())?,
+            options: options.clone(),
+        };
         let run = move || match actix_rt::Runtime::new() {
             Err(reason) => _ = started.send(Err(reason)),
             Ok(runtime) => {
                 // Nobody waits any more only if this is the start of a process that is ending.
                 let _ = started.send(Ok(()));
-                runtime.block_on(serve(inbox, own_options));
+                runtime.block_on(serve(inbox, setup));
             }
         };
         let thread = thread::Builder::new().name("callboard-client".to_owned()).spawn(run);
@@ -88,10 +95,11 @@ impl Worker {
 }
 
 /// Runs until no caller is left.
-async fn serve(mut inbox: mpsc::Receiver<Job>, options: ClientOptions) {
+async fn serve(mut inbox: mpsc::Receiver<Job>, setup: Setup) {
+    let options = &setup.options;
     let circuits = Circuits::new(options.breaker_failures, options.breaker_open_for);
-    let client = client(&options);
-    let bench = Rc::new(Bench { client, circuits: RefCell::new(circuits), options });
+    let client = setup.client();
+    let bench = Rc::new(Bench { client, circuits: RefCell::new(circuits), setup });
     while let Some(job) = inbox.recv().await {
         let bench = Rc::clone(&bench);
         actix_rt::spawn(async move {
@@ -110,16 +118,45 @@ async fn serve(mut inbox: mpsc::Receiver<Job>, options: ClientOptions) {
     }
 }
 
-fn client(options: &ClientOptions) -> Client {
-    let connector = Connector::new()
-        .timeout(options.connect_timeout)
-        .limit(options.connections_max.max(1))
-        .conn_keep_alive(options.keep_alive);
-    // The whole call has a timeout of its own.
-    let builder = ClientBuilder::new().connector(connector).disable_timeout();
-    match options.redirects_max {
-        0 => builder.disable_redirects().finish(),
-        max => builder.max_redirects(max).finish(),
+/// What the thread is given.
+struct Setup {
+    options: ClientOptions,
+    #[cfg(feature = "tls")]
+    tls: Tls,
+}
+
+impl Setup {
+    fn client(&self) -> Client {
+        let options = &self.options;
+        let connector = Connector::new()
+            .timeout(options.connect_timeout)
+            .limit(options.connections_max.max(1))
+            .conn_keep_alive(options.keep_alive);
+        #[cfg(feature = "tls")]
+        let connector = connector
+            .handshake_timeout(options.connect_timeout)
+            .rustls_0_23(Arc::clone(&self.tls.config));
+        // The whole call has a timeout of its own.
+        let builder = ClientBuilder::new().connector(connector).disable_timeout();
+        match options.redirects_max {
+            0 => builder.disable_redirects().finish(),
+            max => builder.wrap(NoDowngrade).max_redirects(max).finish(),
+        }
+    }
+
+    /// Why there is no connection, and whether another attempt would fail as well.
+    fn refusal(&self, error: &ConnectError) -> (String, bool) {
+        match error {
+            #[cfg(feature = "tls")]
+            ConnectError::Io(error) => {
+                self.tls.refusal(error).unwrap_or_else(|| (error.to_string(), false))
+            }
+            ConnectError::SslIsNotSupported => {
+                let reason = "it redirects to https://, which needs the feature `tls` of callboard";
+                (reason.to_owned(), true)
+            }
+            error => (error.to_string(), false),
+        }
     }
 }
 
@@ -127,7 +164,7 @@ fn client(options: &ClientOptions) -> Client {
 struct Bench {
     client: Client,
     circuits: RefCell<Circuits>,
-    options: ClientOptions,
+    setup: Setup,
 }
 
 impl Bench {
@@ -136,7 +173,7 @@ impl Bench {
         loop {
             let outcome = self.attempt(order, deadline).await;
             let random = fastrand::f64();
-            let pause = pause(&self.options, &order.method, attempt, &outcome, random);
+            let pause = pause(&self.setup.options, &order.method, attempt, &outcome, random);
             match pause.map(|pause| (pause, Instant::now() + pause)) {
                 Some((pause, next)) if next < deadline => {
                     tracing::debug!(
@@ -178,10 +215,11 @@ impl Bench {
         } else {
             request.send_body(order.body.clone()).await
         };
-        let mut answer = sent.map_err(|error| order.failure(error))?;
+        let mut answer = sent.map_err(|error| order.failure(&self.setup, error))?;
         let status = answer.status().as_u16();
-        let headers: Vec<(HeaderName, HeaderValue)> =
+        let mut headers: Vec<(HeaderName, HeaderValue)> =
             answer.headers().iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        headers.extend(hidden(&answer).map(|location| (header::LOCATION, location)));
         let length = order.announced(answer.version(), status, &headers)?;
         let mut body = BytesMut::new();
         while let Some(chunk) = answer.next().await {
@@ -224,14 +262,13 @@ impl Order {
         }
     }
 
-    fn failure(&self, error: SendRequestError) -> ClientError {
+    fn failure(&self, setup: &Setup, error: SendRequestError) -> ClientError {
         match error {
             SendRequestError::Connect(error) => {
-                ClientError::Connect { origin: self.origin.clone(), reason: error.to_string() }
+                let (reason, is_lasting) = setup.refusal(&error);
+                ClientError::Connect { origin: self.origin.clone(), reason, is_lasting }
             }
-            SendRequestError::Url(_) => {
-                self.broken("it redirects to something that is no http:// URL")
-            }
+            SendRequestError::Url(_) => self.broken("it redirects to something that is no URL"),
             SendRequestError::Send(error) => self.broken(&error.to_string()),
             SendRequestError::Response(_) => self.broken("the answer is no HTTP"),
             error => self.broken(&error.to_string()),
@@ -263,7 +300,7 @@ impl Drop for Trial<'_> {
     fn drop(&mut self) {
         let mut circuits = self.bench.circuits.borrow_mut();
         if circuits.settle(self.origin, self.pass, self.verdict, Instant::now()) {
-            let open_for = self.bench.options.breaker_open_for;
+            let open_for = self.bench.setup.options.breaker_open_for;
             tracing::warn!(
                 origin = self.origin,
                 ?open_for,

@@ -68,6 +68,8 @@ impl Exporter {
             .breaker_failures(0)
             // A header may hold a secret.
             .redirects_max(0);
+        #[cfg(feature = "tls")]
+        let options = ClientOptions { extra_roots: plan.extra_roots.clone(), ..options };
         let (stop, stopping) = oneshot::channel();
         let url = plan.url.clone();
         let started =

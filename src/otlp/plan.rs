@@ -5,8 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::resource::v1::Resource;
+#[cfg(feature = "tls")]
+use rustls::RootCertStore;
 use secrecy::{ExposeSecret, SecretString};
 
+#[cfg(feature = "tls")]
+use crate::client::ExtraRoots;
 use crate::settings::OtelSettings;
 use crate::telemetry::{Sampler, pair, text};
 
@@ -25,6 +29,8 @@ pub(super) struct Plan {
     pub(super) delay: Duration,
     pub(super) sampler: Sampler,
     pub(super) resource: Resource,
+    #[cfg(feature = "tls")]
+    pub(super) extra_roots: Option<ExtraRoots>,
 }
 
 impl Plan {
@@ -39,12 +45,8 @@ impl Plan {
             (None, Some(base)) => format!("{}/v1/traces", base.trim_end_matches('/')),
             (None, None) => return (None, faults),
         };
-        if !url.to_ascii_lowercase().starts_with("http://") {
-            faults.push(
-                "the endpoint in OTEL_EXPORTER_OTLP_ENDPOINT does not begin with http://: no spans \
-                 are sent; for TLS let them go through a collector on this machine"
-                    .to_owned(),
-            );
+        if let Err(fault) = check_scheme(&url) {
+            faults.push(fault.to_owned());
             return (None, faults);
         }
         if let Some(protocol) = settings.protocol.as_deref().filter(|p| *p != "http/protobuf") {
@@ -75,12 +77,14 @@ impl Plan {
         let timeout = time("OTEL_EXPORTER_OTLP_TIMEOUT", &settings.timeout, TIMEOUT_MS);
         let delay = time("OTEL_BSP_SCHEDULE_DELAY", &settings.schedule_delay, DELAY_MS);
         let plan = Self {
-            url,
             headers: headers.map(|(name, value)| (name, SecretString::from(value))).collect(),
             timeout: Duration::from_millis(timeout.unwrap_or(TIMEOUT_MS)),
             delay: Duration::from_millis(delay.unwrap_or(DELAY_MS)),
             sampler,
+            #[cfg(feature = "tls")]
+            extra_roots: extra_roots(settings, &url, &mut faults),
             resource: resource(settings, &mut faults),
+            url,
         };
         (Some(plan), faults)
     }
@@ -91,6 +95,41 @@ fn is_off(settings: &OtelSettings) -> bool {
         setting.as_ref().is_some_and(|setting| setting.eq_ignore_ascii_case(value))
     };
     is(&settings.disabled, "true") || is(&settings.traces_exporter, "none")
+}
+
+fn check_scheme(url: &str) -> Result<(), &'static str> {
+    match url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).as_deref() {
+        Some("http") => Ok(()),
+        Some("https") if cfg!(feature = "tls") => Ok(()),
+        Some("https") => Err(
+            "the endpoint in OTEL_EXPORTER_OTLP_ENDPOINT begins with https://, but callboard was \
+             built without its feature `tls`: no spans are sent",
+        ),
+        _ => Err(
+            "the endpoint in OTEL_EXPORTER_OTLP_ENDPOINT does not begin with http:// or https://: \
+             no spans are sent",
+        ),
+    }
+}
+
+/// The file that is named, if it can be used and is needed.
+#[cfg(feature = "tls")]
+fn extra_roots(settings: &OtelSettings, url: &str, faults: &mut Vec<String>) -> Option<ExtraRoots> {
+    let (name, path) = match (&settings.traces_certificate, &settings.certificate) {
+        (Some(path), _) => ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", path),
+        (None, Some(path)) => ("OTEL_EXPORTER_OTLP_CERTIFICATE", path),
+        (None, None) => return None,
+    };
+    if url.to_ascii_lowercase().starts_with("http://") {
+        return None;
+    }
+    let roots = ExtraRoots::File(path.clone());
+    let Err(reason) = roots.add_to(&mut RootCertStore::empty()) else { return Some(roots) };
+    faults.push(format!(
+        "{name} names a file that cannot be used and is ignored: {reason}; set it to a PEM file of \
+         the collector's root certificate"
+    ));
+    None
 }
 
 /// What is said about the service.
@@ -172,8 +211,34 @@ mod tests {
             let (plan, faults) = plan(vars);
             assert!(plan.is_none() && faults.is_empty(), "{vars:?}");
         }
-        let (plan, faults) = plan([("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector")]);
-        assert!(plan.is_none() && faults[0].contains("does not begin with http://"));
+        let (plan, faults) = plan([("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://collector")]);
+        assert!(plan.is_none() && faults[0].contains("does not begin with http:// or https://"));
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn without_the_feature_nothing_is_sent_over_tls() {
+        let (plan, faults) = plan([("OTEL_EXPORTER_OTLP_ENDPOINT", "HTTPS://collector")]);
+        assert!(plan.is_none() && faults[0].contains("without its feature `tls`"), "{faults:?}");
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn a_root_certificate_counts_where_tls_is_spoken() {
+        let named = |endpoint| {
+            plan([
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
+                ("OTEL_EXPORTER_OTLP_CERTIFICATE", "nowhere.pem"),
+                ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "src/otlp/plan.rs"),
+            ])
+        };
+        let (plan, faults) = named("http://collector");
+        assert!(plan.is_some_and(|plan| plan.extra_roots.is_none()) && faults.is_empty());
+        let (plan, faults) = named("HTTPS://collector");
+        assert!(plan.is_some_and(|plan| plan.extra_roots.is_none()));
+        let start = "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE names a file that cannot be used and is \
+                     ignored: src/otlp/plan.rs: it holds no certificate";
+        assert!(faults.len() == 1 && faults[0].starts_with(start), "{faults:?}");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The settings of OpenTelemetry, which all programs of a machine share: a reader enters, a group
 //! leaves. Nothing in it is refused.
 
+use std::path::PathBuf;
+
 use secrecy::SecretString;
 
 use super::reader::Reader;
@@ -20,7 +22,8 @@ pub struct OtelSettings {
     /// `otlp`.
     pub traces_exporter: Option<String>,
     /// `OTEL_EXPORTER_OTLP_ENDPOINT`: the base URL of the collector, such as
-    /// `http://127.0.0.1:4318`, to which `/v1/traces` is added; none.
+    /// `http://127.0.0.1:4318`, to which `/v1/traces` is added; `https://` needs the feature `tls`;
+    /// none.
     pub endpoint: Option<String>,
     /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`: the whole URL for spans, before the base URL; none.
     pub traces_endpoint: Option<String>,
@@ -29,6 +32,11 @@ pub struct OtelSettings {
     pub headers: Option<SecretString>,
     /// `OTEL_EXPORTER_OTLP_TRACES_HEADERS`: the same for spans, instead; none.
     pub traces_headers: Option<SecretString>,
+    /// `OTEL_EXPORTER_OTLP_CERTIFICATE`: the PEM file of root certificates that the collector's may
+    /// lead to, beside those of the operating system; none.
+    pub certificate: Option<PathBuf>,
+    /// `OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE`: the same for spans, instead; none.
+    pub traces_certificate: Option<PathBuf>,
     /// `OTEL_EXPORTER_OTLP_PROTOCOL`: `http/protobuf`, the only one that is spoken; none.
     pub protocol: Option<String>,
     /// `OTEL_EXPORTER_OTLP_TIMEOUT`: the time of one export, in milliseconds; none, which means
@@ -66,6 +74,15 @@ impl OtelSettings {
             traces_headers: reader
                 .shared("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "headers of each export of spans")
                 .map(SecretString::from),
+            certificate: reader
+                .shared(
+                    "OTEL_EXPORTER_OTLP_CERTIFICATE",
+                    "file of the collector's root certificate",
+                )
+                .map(PathBuf::from),
+            traces_certificate: reader
+                .shared("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "the same for spans, instead")
+                .map(PathBuf::from),
             protocol: reader.shared("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
             timeout: reader
                 .shared("OTEL_EXPORTER_OTLP_TIMEOUT", "time of one export, in milliseconds"),

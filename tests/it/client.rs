@@ -1,6 +1,7 @@
 //! The HTTP client over real sockets. Here: the peers that its tests call.
 
-use std::future::pending;
+use std::future::{Future, pending, ready};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,13 +10,15 @@ use std::time::Duration;
 use callboard::client::{ClientOptions, HttpClient};
 use callboard::millis;
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 mod calls;
 mod limits;
 mod retries;
+#[cfg(feature = "tls")]
+mod tls;
 
 /// What a peer does with one request.
 enum Deed {
@@ -34,6 +37,7 @@ use Deed::{Cut, Drip, Hold, Say};
 /// A server that does with each request as the test says.
 struct Peer {
     address: SocketAddr,
+    is_tls: bool,
     connections: Arc<AtomicUsize>,
     /// The connections whose other side has gone.
     closed: Arc<AtomicUsize>,
@@ -43,9 +47,32 @@ struct Peer {
 impl Peer {
     /// Starts one; `deed` gets the number of the request, from 0, and its text.
     async fn start(deed: impl Fn(usize, &str) -> Deed + Send + Sync + 'static) -> Self {
+        Self::serve(false, |stream| ready(Ok(stream)), deed).await
+    }
+
+    /// Starts one that speaks TLS.
+    #[cfg(feature = "tls")]
+    async fn start_tls(
+        config: rustls::ServerConfig,
+        deed: impl Fn(usize, &str) -> Deed + Send + Sync + 'static,
+    ) -> Self {
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        Self::serve(true, move |stream| acceptor.accept(stream), deed).await
+    }
+
+    async fn serve<S, F>(
+        is_tls: bool,
+        handshake: impl Fn(TcpStream) -> F + Send + 'static,
+        deed: impl Fn(usize, &str) -> Deed + Send + Sync + 'static,
+    ) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+        F: Future<Output = io::Result<S>> + Send + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = Self {
             address: listener.local_addr().unwrap(),
+            is_tls,
             connections: Arc::default(),
             closed: Arc::default(),
             requests: Arc::default(),
@@ -56,9 +83,11 @@ impl Peer {
             while let Ok((stream, _)) = listener.accept().await {
                 connections.fetch_add(1, Ordering::SeqCst);
                 let (requests, deed) = (Arc::clone(&requests), Arc::clone(&deed));
-                let closed = Arc::clone(&closed);
+                let (closed, handshake) = (Arc::clone(&closed), handshake(stream));
                 tokio::spawn(async move {
-                    converse(stream, &requests, &*deed).await;
+                    if let Ok(stream) = handshake.await {
+                        converse(stream, &requests, &*deed).await;
+                    }
                     closed.fetch_add(1, Ordering::SeqCst);
                 });
             }
@@ -67,6 +96,9 @@ impl Peer {
     }
 
     fn url(&self, path: &str) -> String {
+        if self.is_tls {
+            return format!("https://localhost:{}{path}", self.address.port());
+        }
         format!("http://{}{path}", self.address)
     }
 
@@ -80,7 +112,7 @@ impl Peer {
 }
 
 async fn converse(
-    mut stream: TcpStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin + Send,
     requests: &Mutex<Vec<String>>,
     deed: &(impl Fn(usize, &str) -> Deed + ?Sized),
 ) {
@@ -91,8 +123,14 @@ async fn converse(
             requests.len() - 1
         };
         match deed(number, &request) {
-            Say(text) => stream.write_all(text.as_bytes()).await.unwrap(),
-            Cut(text) => return stream.write_all(text.as_bytes()).await.unwrap(),
+            Say(text) => {
+                stream.write_all(text.as_bytes()).await.unwrap();
+                stream.flush().await.unwrap();
+            }
+            Cut(text) => {
+                stream.write_all(text.as_bytes()).await.unwrap();
+                return stream.flush().await.unwrap();
+            }
             Drip(start, rest, pause) => {
                 stream.write_all(start.as_bytes()).await.unwrap();
                 for byte in rest.bytes() {
@@ -111,7 +149,7 @@ async fn converse(
 }
 
 /// Reads the head, and the body where it has a length.
-async fn read_request(stream: &mut TcpStream) -> Option<String> {
+async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let (mut text, mut buffer) = (String::new(), [0; 4096]);
     loop {
         if let Some((head, body)) = text.split_once("\r\n\r\n") {

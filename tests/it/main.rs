@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)] // a test that panics has failed, and says where
 
 mod program;
+#[cfg(all(feature = "client", feature = "tls"))]
+mod authority;
 
 mod api;
 mod auth;

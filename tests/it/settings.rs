@@ -383,10 +383,10 @@ fn each_variable_reaches_its_own_field() {
 #[test]
 fn the_list_of_variables_tells_the_truth() {
     let mut names = variable_names();
-    assert_eq!(names.len(), 80);
+    assert_eq!(names.len(), 82);
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 80, "a name is listed twice");
+    assert_eq!(names.len(), 82, "a name is listed twice");
     for variable in Settings::variables() {
         assert!(!variable.meaning.is_empty(), "{variable:?}");
         assert!(!variable.expects.is_empty(), "{variable:?}");
@@ -588,10 +588,12 @@ fn the_variables_of_opentelemetry_are_those_of_all_programs() {
         ("OTEL_TRACES_SAMPLER", "of another program"),
         ("OTEL_PYTHON_LOG_CORRELATION", "true"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "key=hunter2"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "roots.pem"),
     ]);
     let otel = given.unwrap().otel;
     assert_eq!(otel.endpoint.as_deref(), Some("http://127.0.0.1:4318"));
-    assert_eq!(otel.service_name, None);
+    assert_eq!(otel.certificate.as_deref(), Some(Path::new("roots.pem")));
+    assert!(otel.service_name.is_none() && otel.traces_certificate.is_none());
     assert_eq!(otel.traces_sampler.as_deref(), Some("of another program"));
     assert!(!format!("{otel:?}").contains("hunter2"), "{otel:?}");
 }

@@ -26,6 +26,8 @@ mod failures;
 mod lines;
 #[cfg(feature = "otel")]
 mod spans;
+#[cfg(all(feature = "otel", feature = "tls"))]
+mod tls;
 
 /// How long a test waits for what has to come.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use parking_lot::Mutex;
 use prost::Message;
+use rustls::ServerConfig;
 
 /// What a collector does with an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,7 @@ pub(super) enum Manner {
 
 #[derive(Clone)]
 pub(super) struct Collector {
+    is_tls: bool,
     port: u16,
     exports: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
     /// The headers of each export, and of each call of the service.
@@ -36,7 +38,18 @@ pub(super) struct Collector {
 
 impl Collector {
     pub(super) fn start(manner: Manner) -> Self {
+        Self::serve(manner, None)
+    }
+
+    /// Starts one that speaks TLS.
+    #[cfg(feature = "tls")]
+    pub(super) fn start_tls(manner: Manner, config: ServerConfig) -> Self {
+        Self::serve(manner, Some(config))
+    }
+
+    fn serve(manner: Manner, tls: Option<ServerConfig>) -> Self {
         let mut collector = Self {
+            is_tls: tls.is_some(),
             port: 0,
             exports: Arc::default(),
             heads: Arc::default(),
@@ -60,7 +73,12 @@ impl Collector {
                 .route("/v1/traces", web::post().to(export))
                 .route("/price", web::get().to(call))
         });
-        let server = server.workers(1).disable_signals().bind(("127.0.0.1", 0)).unwrap();
+        let (server, address) = (server.workers(1).disable_signals(), ("127.0.0.1", 0));
+        let server = match tls {
+            #[cfg(feature = "tls")]
+            Some(config) => server.bind_rustls_0_23(address, config).unwrap(),
+            _ => server.bind(address).unwrap(),
+        };
         collector.port = server.addrs()[0].port();
         actix_web::rt::spawn(server.run());
         collector
@@ -85,7 +103,8 @@ impl Collector {
     }
 
     pub(super) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        let host = if self.is_tls { "https://localhost" } else { "http://127.0.0.1" };
+        format!("{host}:{}", self.port)
     }
 
     /// How many exports were tried.

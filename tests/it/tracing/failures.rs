@@ -2,7 +2,15 @@
 
 use super::collector::{Collector, Manner};
 use super::spans::traced;
-use super::{in_process, order, start, until};
+use super::{Running, in_process, order, start, until};
+
+/// Has as many events handled, with a span for each.
+async fn pack(app: &Running, count: usize) {
+    for n in 0..count {
+        let pack = super::Pack { sku: n.to_string() };
+        app.bus().publish(pack).await.unwrap();
+    }
+}
 
 #[test]
 fn a_collector_that_is_down_is_one_warning() {
@@ -41,18 +49,30 @@ fn nobody_at_the_endpoint_is_one_warning_too() {
 }
 
 #[test]
-fn a_collector_that_hangs_holds_up_no_stop_and_a_full_queue_is_told() {
+fn a_collector_that_hangs_holds_up_no_stop() {
     let log = in_process(|| async {
         let collector = Collector::start(Manner::Hangs);
         let app = traced(&collector, &[]).await;
-        // 512 are on their way and 2048 wait.
-        for n in 0..2600 {
-            let pack = super::Pack { sku: n.to_string() };
-            app.bus().publish(pack).await.unwrap();
-        }
+        pack(&app, 600).await;
         until("an export hangs", || collector.asked() > 0).await;
         app.stop().await.unwrap();
     });
     let Some(log) = log else { return };
     assert!(log.contains("the collector did not take the last spans in time"), "{log}");
+}
+
+#[test]
+fn spans_for_which_there_is_no_room_are_counted() {
+    let log = in_process(|| async {
+        let collector = Collector::start(Manner::Refuses);
+        // The first batch is not sent again before the stop.
+        let app = traced(&collector, &[]).await;
+        pack(&app, 512).await;
+        until("the first batch is refused", || collector.asked() == 1).await;
+        pack(&app, 2048 + 40).await;
+        app.stop().await.unwrap();
+    });
+    let Some(log) = log else { return };
+    let told = log.matches("spans were dropped, their queue is full dropped=40").count();
+    assert_eq!(told, 1, "{log}");
 }
