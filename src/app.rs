@@ -26,7 +26,7 @@ use serde_json::Value;
 
 use crate::auth::{Provider, Requirement};
 use crate::health::{HealthCheck, HealthChecks};
-use crate::http::{Info, Routes};
+use crate::http::{IdempotencyStore, Info, Routes};
 use crate::otlp::Otlp;
 use crate::settings::Settings;
 #[cfg(feature = "testing")]
@@ -115,6 +115,25 @@ impl App {
     /// Adds routes.
     pub fn routes(mut self, routes: Routes) -> Self {
         self.routes = self.routes.merge(routes);
+        self
+    }
+
+    /// Sets where the outcomes of [idempotent](crate::http::Route::idempotent) routes are kept, but of
+    /// tables with a store of their own. Default: in the memory of the process, so that a restart
+    /// forgets them and other processes do not know them.
+    ///
+    /// ```no_run
+    /// use callboard::{App, AppError, db::Db, http::{DbIdempotency, Routes}, settings::Settings};
+    ///
+    /// # async fn example(routes: Routes) -> Result<(), AppError> {
+    /// let settings = Settings::load()?;
+    /// let db = Db::connect(&settings.db).await?;
+    /// let outcomes = DbIdempotency::open(&db, &settings.server.idempotency).await?;
+    /// App::new(settings).routes(routes).idempotency_store(outcomes).run().await
+    /// # }
+    /// ```
+    pub fn idempotency_store(mut self, store: impl IdempotencyStore) -> Self {
+        self.routes = self.routes.idempotency_store(store);
         self
     }
 

@@ -7,6 +7,7 @@ mod job;
 mod lane;
 mod threads;
 mod sqlite;
+pub(crate) mod outcomes;
 
 use std::{fmt, sync::Arc, time::Duration};
 

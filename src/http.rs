@@ -39,8 +39,8 @@ mod private;
 mod exchange;
 mod idempotency;
 pub use idempotency::{
-    Begun, IdempotencyAttempt, IdempotencyError, IdempotencyFuture, IdempotencyStore,
-    MemoryIdempotency, StoredResponse,
+    Begun, DbIdempotency, IdempotencyAttempt, IdempotencyError, IdempotencyFuture,
+    IdempotencyStore, MemoryIdempotency, StoredResponse,
 };
 mod repeatable;
 mod browser;

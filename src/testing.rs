@@ -3,6 +3,8 @@
 
 pub use callboard_actors::testing::*;
 
+mod idempotency_store;
+pub use idempotency_store::idempotency_store_conformance;
 mod exchange;
 mod response;
 pub use response::TestResponse;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use actix::{Actor, Addr, Context};
 
@@ -111,6 +112,11 @@ impl Bus {
         let mut all = self.schedules.all().into_iter();
         let entry = all.find(|entry| entry.name() == name)?;
         Some(Schedule::new(entry, Arc::clone(&self.schedules)))
+    }
+
+    /// The time by the wall clock of the runtime: the machine's, or the virtual one of a test.
+    pub fn now(&self) -> SystemTime {
+        self.router().clock.now()
     }
 
     /// A new trace id, for an edge that names a chain before it begins.

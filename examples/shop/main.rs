@@ -11,7 +11,7 @@ mod chat;
 mod quotes;
 
 use callboard::db::Db;
-use callboard::http::Info;
+use callboard::http::{DbIdempotency, Info};
 use callboard::settings::Settings;
 use callboard::sse::Sse;
 use callboard::ws::Ws;
@@ -31,6 +31,7 @@ async fn main() -> Result<(), AppError> {
     let db = Db::connect(&settings.db).await?;
     db.migrate(MIGRATIONS).await?;
     orders::recover(&db).await?;
+    let outcomes = DbIdempotency::open(&db, &settings.server.idempotency).await?;
     App::new(settings)
         .info(Info::new("Shop", env!("CARGO_PKG_VERSION")).description("Users, orders and quotes."))
         .mount(users::domain(&db))
@@ -43,6 +44,7 @@ async fn main() -> Result<(), AppError> {
         .routes(orders::routes())
         .routes(stock::routes())
         .routes(quotes::routes())
+        .idempotency_store(outcomes)
         .ws(
             "/ws",
             Ws::new()

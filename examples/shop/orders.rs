@@ -64,7 +64,7 @@ pub fn domain(db: &Db) -> Domain {
 pub fn routes() -> Routes {
     let place = Route::post::<PlaceOrder>("/orders").status(201);
     Routes::new()
-        .route(place.error_status("payment_declined", 402))
+        .route(place.error_status("payment_declined", 402).idempotent())
         .get::<FindOrder>("/orders/{order_id}")
 }
 

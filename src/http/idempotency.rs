@@ -3,11 +3,20 @@
 
 mod memory;
 pub use memory::MemoryIdempotency;
+mod database;
+pub use database::DbIdempotency;
 
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use tokio::time::Instant;
+
+/// What one key takes beside its response, in bytes, about.
+const ENTRY_BYTES: usize = 256;
+
+/// How often it is told, at most, that outcomes have to leave early.
+const COMPLAINT_PAUSE: Duration = Duration::from_mins(1);
 
 /// The future of an [`IdempotencyStore`].
 pub type IdempotencyFuture<'a, T> =
@@ -33,6 +42,8 @@ pub struct IdempotencyAttempt {
     pub token: String,
     /// How long the attempt holds its key at most. It is over by then, unless its process has died.
     pub lease: Duration,
+    /// When the store is asked, by the wall clock of the bus: for a store that outlives its process.
+    pub at: SystemTime,
 }
 
 /// What a store says to an attempt.
@@ -83,19 +94,48 @@ impl StoredResponse {
         self.body = body.into();
         self
     }
+
+    /// What it takes, in bytes, about.
+    fn size(&self) -> usize {
+        let content_type = self.content_type.as_ref().map_or(0, String::len);
+        ENTRY_BYTES + content_type + self.body.len()
+    }
 }
 
-/// Where the outcomes of requests with an `Idempotency-Key` are kept: in memory
-/// ([`MemoryIdempotency`]), unless another store is given to
-/// [`Routes::idempotency_store`](super::Routes::idempotency_store). Servers behind one balancer need
-/// one that they share.
+/// When it was told last that outcomes have to leave early.
+#[derive(Debug, Default)]
+struct Complaint(Option<Instant>);
+
+impl Complaint {
+    fn make(&mut self, now: Instant) {
+        if self.0.is_none_or(|at| now.duration_since(at) >= COMPLAINT_PAUSE) {
+            self.0 = Some(now);
+            tracing::warn!(
+                "outcomes of requests leave before their time: raise SERVER_IDEMPOTENCY_MAX or \
+                 SERVER_IDEMPOTENCY_BYTES_MAX, or keep them for less time"
+            );
+        }
+    }
+}
+
+/// Where the outcomes of requests with an `Idempotency-Key` are kept.
+///
+/// | the store | outcomes survive a restart | processes share them | a first request pays |
+/// |---|---|---|---|
+/// | [`MemoryIdempotency`], the default | no | no | nothing |
+/// | [`DbIdempotency`] | yes | those on one database | two commits |
+///
+/// Another one than in memory is given to [`App::idempotency_store`](crate::App::idempotency_store),
+/// or to [`Routes::idempotency_store`](super::Routes::idempotency_store) for one table. Servers behind
+/// one balancer need one that they share.
 ///
 /// It is bounded, in what it keeps and in how long. It is asked on any thread, at any time, and by
-/// many at once.
+/// many at once. With the feature `testing`, `testing::idempotency_store_conformance` checks that an
+/// implementation keeps these promises.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot keep the outcomes of requests",
     label = "not a store of outcomes",
-    note = "take a `MemoryIdempotency`, or add: impl IdempotencyStore for {Self} {{ .. }}",
+    note = "take a `DbIdempotency`, or add: impl IdempotencyStore for {Self} {{ .. }}",
     note = "a store is also Send, Sync and 'static"
 )]
 pub trait IdempotencyStore: Send + Sync + 'static {

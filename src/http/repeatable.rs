@@ -85,10 +85,11 @@ impl Endpoint for Repeatable {
             };
             let attempt = self.once.attempt(&call, &key, &body);
             call.keep(body, patience);
-            let (store, endpoint) = (Arc::clone(&self.once.store), Arc::clone(&self.endpoint));
+            let (store, bus) = (Arc::clone(&self.once.store), self.once.bus.clone());
+            let endpoint = Arc::clone(&self.endpoint);
             // On a task of its own, which goes on when the client does not wait for it any more:
             // this future is dropped then.
-            let carried_out = actix_rt::spawn(carry_out(store, attempt, endpoint, call));
+            let carried_out = actix_rt::spawn(carry_out(store, bus, attempt, endpoint, call));
             carried_out.await.unwrap_or_else(|error| Err(broken(error.to_string())))
         })
     }
@@ -107,6 +108,7 @@ impl Once {
             fingerprint: Digest::of([method.as_bytes(), path.as_bytes(), query.as_bytes(), body]).0,
             token: self.bus.new_trace_id().to_string(),
             lease: self.timeout.saturating_add(LEASE_MARGIN),
+            at: self.bus.now(),
         }
     }
 }
@@ -114,7 +116,8 @@ impl Once {
 /// Does what the call asks for, if it is the first one, and keeps the outcome.
 async fn carry_out(
     store: Arc<dyn IdempotencyStore>,
-    attempt: IdempotencyAttempt,
+    bus: Bus,
+    mut attempt: IdempotencyAttempt,
     endpoint: Arc<dyn Endpoint>,
     call: Call,
 ) -> Result<HttpResponse, Problem> {
@@ -134,6 +137,7 @@ async fn carry_out(
         }
         Err(problem) => (Err(problem), None),
     };
+    attempt.at = bus.now();
     let settled = match outcome {
         Some(outcome) => store.finish(&attempt, outcome).await,
         None => store.release(&attempt).await.map(|()| true),

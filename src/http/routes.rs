@@ -230,9 +230,9 @@ impl Routes {
         self
     }
 
-    /// Sets where the outcomes of [idempotent](Route::idempotent) routes are kept. Default: a
-    /// [`MemoryIdempotency`] for each time the table is installed, with the limits of the settings
-    /// `SERVER_IDEMPOTENCY_*`.
+    /// Sets where the outcomes of [idempotent](Route::idempotent) routes are kept. Default: the store
+    /// of the [`App`](crate::App::idempotency_store), else a [`MemoryIdempotency`] for each time the
+    /// table is installed, with the limits of the settings `SERVER_IDEMPOTENCY_*`.
     pub fn idempotency_store(mut self, store: impl IdempotencyStore) -> Self {
         self.outcomes.0 = Some(Arc::new(store));
         self

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::reader::Reader;
 use super::syntax::{count, seconds};
 
-/// How long and how many outcomes of requests with an `Idempotency-Key` are kept in memory.
+/// How long and how many outcomes of requests with an `Idempotency-Key` are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IdempotencySettings {
@@ -36,7 +36,7 @@ impl IdempotencySettings {
                 "SERVER_IDEMPOTENCY_BYTES_MAX",
                 "67108864",
                 count(),
-                "memory for outcomes of requests, in bytes",
+                "room for outcomes of requests, in bytes",
             ),
         }
     }

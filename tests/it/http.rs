@@ -39,6 +39,7 @@ mod problems;
 mod repeating;
 mod replies;
 mod resting;
+mod restarting;
 mod routing;
 mod scraping;
 mod tracing;

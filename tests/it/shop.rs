@@ -241,6 +241,25 @@ async fn chat_reaches_who_subscribed_and_joined_and_orders_can_be_watched_not_fo
 }
 
 #[actix_web::test]
+async fn an_order_with_a_key_is_placed_once_even_over_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shop, ada) = with_ada(&folder).await;
+    let place = async |shop: &Program| {
+        let request = awc::Client::new().post(shop.url("/orders"));
+        let request = request.insert_header(("idempotency-key", "8e03978e-40d5-43e8-bc93"));
+        let mut answer = request.send_json(&order(ada, "BOOK", 1)).await.unwrap();
+        (answer.status().as_u16(), answer.body().await.unwrap())
+    };
+    let before = available(&shop, "BOOK").await;
+    let first = place(&shop).await;
+    assert_eq!(first.0, 201, "{first:?}");
+    drop(shop);
+    let shop = start(&folder);
+    assert_eq!(place(&shop).await, first);
+    assert_eq!(available(&shop, "BOOK").await, before - 1);
+}
+
+#[actix_web::test]
 async fn orders_are_streamed_to_who_listens() {
     let folder = tempfile::tempdir().unwrap();
     let (shop, ada) = with_ada(&folder).await;

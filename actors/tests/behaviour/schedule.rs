@@ -149,6 +149,7 @@ async fn a_set_clock_does_not_concern_intervals_and_delays() {
     bus.set_clock(time("2040-01-01T00:00:00Z"));
     sleep(secs(99)).await;
     assert!(notes.all().is_empty());
+    assert_eq!(bus.now(), time("2040-01-01T00:01:39Z"));
     sleep(secs(52)).await;
     assert_eq!(notes.all(), [1, 2]);
 }

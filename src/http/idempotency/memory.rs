@@ -2,21 +2,16 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::ready;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Begun, IdempotencyAttempt, IdempotencyFuture, IdempotencyStore, StoredResponse};
+use super::{
+    Begun, Complaint, IdempotencyAttempt, IdempotencyFuture, IdempotencyStore, StoredResponse,
+};
 use crate::settings::IdempotencySettings;
 
-/// What one key takes beside its response, in bytes, about.
-const ENTRY_BYTES: usize = 256;
-
-/// How often it is told, at most, that outcomes have to leave early.
-const COMPLAINT_PAUSE: Duration = Duration::from_mins(1);
-
-/// Keeps outcomes in the memory of this process.
+/// Keeps outcomes in the memory of this process; [`DbIdempotency`](super::DbIdempotency) outlives it.
 ///
 /// Where there is no room the oldest outcomes leave before their time, which the log says; keys that
 /// are held never do. An outcome that is larger than all the room is not kept.
@@ -35,7 +30,7 @@ struct State {
     done: VecDeque<(Instant, Key)>,
     /// What the outcomes take.
     bytes: usize,
-    complained_at: Option<Instant>,
+    complaint: Complaint,
 }
 
 #[derive(Debug)]
@@ -87,7 +82,7 @@ impl MemoryIdempotency {
         if !state.release(attempt) {
             return false;
         }
-        let size = size(&outcome);
+        let size = outcome.size();
         if size > self.limits.bytes_max {
             return false;
         }
@@ -118,21 +113,14 @@ impl State {
             });
             return self.by_key.len() < before;
         }
-        let said_at = self.complained_at;
-        if said_at.is_none_or(|at| now.duration_since(at) >= COMPLAINT_PAUSE) {
-            self.complained_at = Some(now);
-            tracing::warn!(
-                "outcomes of requests leave before their time: raise SERVER_IDEMPOTENCY_MAX or \
-                 SERVER_IDEMPOTENCY_BYTES_MAX, or keep them for less time"
-            );
-        }
+        self.complaint.make(now);
         true
     }
 
     fn drop_oldest(&mut self) -> bool {
         let Some((_, key)) = self.done.pop_front() else { return false };
         if let Some(Entry { phase: Phase::Done(response), .. }) = self.by_key.remove(&key) {
-            self.bytes -= size(&response);
+            self.bytes -= response.size();
         }
         true
     }
@@ -146,11 +134,6 @@ impl State {
         let is_held = self.by_key.get(&attempt.key).is_some_and(held_by);
         is_held && self.by_key.remove(&attempt.key).is_some()
     }
-}
-
-fn size(response: &StoredResponse) -> usize {
-    let content_type = response.content_type.as_ref().map_or(0, String::len);
-    ENTRY_BYTES + content_type + response.body.len()
 }
 
 impl IdempotencyStore for MemoryIdempotency {
@@ -174,6 +157,8 @@ impl IdempotencyStore for MemoryIdempotency {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use callboard_actors::secs;
 
     use super::*;
@@ -185,7 +170,7 @@ mod tests {
 
     fn attempt(key: u8, what: u8, token: &str) -> IdempotencyAttempt {
         let (key, fingerprint, token) = ([key; 32], [what; 32], token.to_owned());
-        IdempotencyAttempt { key, fingerprint, token, lease: secs(10) }
+        IdempotencyAttempt { key, fingerprint, token, lease: secs(10), at: UNIX_EPOCH }
     }
 
     fn response(len: usize) -> StoredResponse {
