@@ -147,9 +147,10 @@ async fn a_set_clock_does_not_concern_intervals_and_delays() {
     bus.schedule(Tick { n: 1 }).every(secs(100)).unwrap();
     bus.schedule(Tick { n: 2 }).after(secs(150)).unwrap();
     bus.set_clock(time("2040-01-01T00:00:00Z"));
+    assert_eq!(bus.now(), time("2040-01-01T00:00:00Z"));
     sleep(secs(99)).await;
     assert!(notes.all().is_empty());
-    assert_eq!(bus.now(), time("2040-01-01T00:01:39Z"));
+    assert!(bus.now() >= time("2040-01-01T00:01:39Z"));
     sleep(secs(52)).await;
     assert_eq!(notes.all(), [1, 2]);
 }
