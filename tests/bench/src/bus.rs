@@ -11,7 +11,7 @@ use crate::peers::mpsc::Mpsc;
 use crate::peers::ractor::Ractor;
 use crate::peers::{Known, Peer, Setup, Shape};
 use crate::report::{Report, Target};
-use crate::round::{Clocking, Lane, Latency, Pace, race};
+use crate::round::{Clocking, Lane, Latency, Pace, race, to_f64};
 use crate::stage::Stage;
 use crate::work::{Order, Tally};
 
@@ -31,6 +31,8 @@ enum Drive {
     Many,
     /// Published in bursts; each order is handled so many times.
     Bursts { audience: u64 },
+    /// So many are published before the first is handled: one operation.
+    Backlog { len: u64 },
 }
 
 /// One piece of work.
@@ -52,6 +54,8 @@ enum Against {
     Peers,
     /// Only bare actix: the others have nothing like it.
     Actix,
+    /// Nobody: it is compared with another case.
+    Nobody,
 }
 
 const fn case(name: &'static str, shape: Shape, drive: Drive) -> Case {
@@ -88,8 +92,10 @@ impl Case {
         if self.against == Against::PeersAndBare {
             lanes.push(self.lane::<Callboard>(stage, BARE, true)?);
         }
-        lanes.push(self.lane::<Actix>(stage, Actix::SYSTEM, false)?);
-        if self.against != Against::Actix {
+        if self.against != Against::Nobody {
+            lanes.push(self.lane::<Actix>(stage, Actix::SYSTEM, false)?);
+        }
+        if matches!(self.against, Against::PeersAndBare | Against::Peers) {
             lanes.push(self.lane::<Bounded>(stage, Bounded::SYSTEM, false)?);
             if is_oneway {
                 lanes.push(self.lane::<Unbounded>(stage, Unbounded::SYSTEM, false)?);
@@ -104,8 +110,14 @@ impl Case {
 const ONE_BY_ONE: Drive = Drive::OneByOne { body_len: 0 };
 const TO_ONE: Drive = Drive::Bursts { audience: 1 };
 
+/// How many orders wait.
+const FEW: u64 = 1_000;
+const MANY: u64 = 1_000_000;
+const FEW_WAIT: &str = "publish and handle 1000 that wait";
+const MANY_WAIT: &str = "publish and handle 1000000 that wait";
+
 #[rustfmt::skip] // A table.
-const CASES: [Case; 18] = [
+const CASES: [Case; 22] = [
     case("request", Shape::Desk, ONE_BY_ONE).against(Against::PeersAndBare),
     case("request 64 in flight", Shape::Desk, Drive::Many),
     case("request to an actor", Shape::Actor, ONE_BY_ONE),
@@ -117,6 +129,10 @@ const CASES: [Case; 18] = [
     case("publish by pattern", Shape::Patterns, TO_ONE).against(Against::Actix),
     case("publish, 10 names", Shape::Names(Known::Few), TO_ONE).against(Against::Actix),
     case("publish, 1000 names", Shape::Names(Known::Many), TO_ONE).against(Against::Actix),
+    case("publish among 10 others", Shape::Crowd(10), TO_ONE).against(Against::Nobody),
+    case("publish among 10000 others", Shape::Crowd(10_000), TO_ONE).against(Against::Nobody),
+    case(FEW_WAIT, Shape::Backlog, Drive::Backlog { len: FEW }).against(Against::Nobody),
+    case(MANY_WAIT, Shape::Backlog, Drive::Backlog { len: MANY }).against(Against::Nobody),
     case("ordered by 100 keys, 4 workers", Shape::Keyed, TO_ONE),
     case("request with 64 B", Shape::Desk, Drive::OneByOne { body_len: 64 }),
     case("request with 64 KiB", Shape::Desk, Drive::OneByOne { body_len: 64 * 1024 }),
@@ -154,6 +170,18 @@ impl Drive {
                 }
                 Ok(())
             }
+            Self::Backlog { len } => {
+                for _ in 0..times {
+                    tally.expect(len);
+                    peer.pause(true);
+                    for id in 0..len {
+                        peer.publish(Order::new(id, 0)).await?;
+                    }
+                    peer.pause(false);
+                    tally.last().await;
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -183,7 +211,7 @@ pub(crate) fn measure(pace: Pace, report: &mut Report) -> Result<(), Failure> {
     let stage = Stage::new()?;
     for case in CASES {
         eprintln!("bus: {}", case.name);
-        let is_request = !matches!(case.drive, Drive::Bursts { .. });
+        let is_request = matches!(case.drive, Drive::OneByOne { .. } | Drive::Many);
         let clocking = if is_request { Clocking::Apart } else { Clocking::Never };
         let laps = race(case.lanes(&stage)?, pace, clocking)?;
         report.add("bus", case.name, callboard::SYSTEM, laps);
@@ -217,6 +245,7 @@ fn targets(report: &mut Report) {
     let quotient =
         |case, of_case, system| Some(of(report, case, ours)? / of(report, of_case, system)?);
     let singles = quotient("publish", "fan-out to 10", ours).map(|quotient| 10.0 * quotient);
+    let per_event = to_f64(FEW) / to_f64(MANY);
     targets.extend([
         Target::at_most("chain of 3 / one hop", quotient("chain of 3", "request", ours), 3.3),
         Target::at_most(
@@ -233,6 +262,16 @@ fn targets(report: &mut Report) {
             "publish with 1000 names / with 10",
             quotient("publish, 1000 names", "publish, 10 names", ours),
             1.1,
+        ),
+        Target::at_most(
+            "publish among 10000 others / among 10",
+            quotient("publish among 10000 others", "publish among 10 others", ours),
+            1.1,
+        ),
+        Target::at_most(
+            "an event of 1000000 that wait / of 1000",
+            quotient(MANY_WAIT, FEW_WAIT, ours).map(|quotient| quotient * per_event),
+            1.5,
         ),
         Target::at_most("request, all on / off", report.ratio("request", BARE), 1.15),
         Target::at_most("publish, all on / off", report.ratio("publish", BARE), 1.15),

@@ -27,6 +27,10 @@ pub(crate) enum Shape {
     Patterns,
     /// callboard only: an audience of one on a bus that knows so many other names.
     Names(Known),
+    /// callboard only: an audience of one among so many handlers of another event.
+    Crowd(usize),
+    /// callboard only: an audience of one that can be paused, and has room for what comes meanwhile.
+    Backlog,
 }
 
 /// How many names a bus knows.
@@ -64,4 +68,6 @@ pub(crate) trait Peer: Clone + Send + Sized + 'static {
     async fn request(&self, order: Order) -> Result<Total, Failure>;
     /// Sends an order to the audience, or to the worker that has its key.
     async fn publish(&self, order: Order) -> Result<(), Failure>;
+    /// Has orders wait, or handled again, where it can do that.
+    fn pause(&self, _is_paused: bool) {}
 }

@@ -2,14 +2,19 @@
 //! process is killed.
 #![allow(clippy::print_stdout)] // the port is for the process that started this one
 
+use std::collections::HashMap;
 use std::future::pending;
 use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use actix_cors::Cors;
-use actix_web::error::{ErrorForbidden, ErrorUnauthorized, ErrorUnprocessableEntity};
+use actix_web::error::{
+    ErrorForbidden, ErrorTooManyRequests, ErrorUnauthorized, ErrorUnprocessableEntity,
+};
 use actix_web::http::header;
+use actix_web::middleware::DefaultHeaders;
 use actix_web::{App as WebApp, Error, HttpRequest, HttpResponse, HttpServer, web};
 use actix_web_actors::ws;
 use bytestring::ByteString;
@@ -170,14 +175,27 @@ fn bare(
     Ok(())
 }
 
-/// The same with tokens, rules of content and other origins, by hand.
+/// The same by hand, as far as clients can see: tokens, rules of content, other origins, safe headers,
+/// a limit by client and trace ids.
 fn guarded() -> Result<(), Failure> {
     let key = DecodingKey::from_secret(SECRET.as_bytes());
     let server = HttpServer::new(move || {
         let cors = Cors::default().allowed_origin(ORIGIN).allow_any_method().allow_any_header();
+        let exposed = ["x-trace-id", "x-correlation-id", "ratelimit", "ratelimit-policy"];
+        let safe = DefaultHeaders::new()
+            .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+            .add((header::X_FRAME_OPTIONS, "DENY"))
+            .add((header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"))
+            .add((header::REFERRER_POLICY, "no-referrer"));
+        let desk = Desk {
+            key: key.clone(),
+            validation: Validation::new(Algorithm::HS256),
+            seen: Mutex::default(),
+        };
         WebApp::new()
-            .wrap(cors)
-            .app_data(web::Data::new((key.clone(), Validation::new(Algorithm::HS256))))
+            .wrap(cors.expose_headers(exposed))
+            .wrap(safe)
+            .app_data(web::Data::new(desk))
             .route("/purchases", web::post().to(known_purchase))
     });
     let server = server.workers(1).disable_signals().bind(("127.0.0.1", 0))?;
@@ -186,27 +204,61 @@ fn guarded() -> Result<(), Failure> {
     Ok(())
 }
 
+/// Who may come in, and how often.
+struct Desk {
+    key: DecodingKey,
+    validation: Validation,
+    /// When a client was seen first in the second that is counted, and how often since.
+    seen: Mutex<HashMap<String, (Instant, u32)>>,
+}
+
+/// The requests of one client in a second.
+const RATE_LIMIT: u32 = 1_000_000;
+
+impl Desk {
+    /// What is left to the client.
+    fn count(&self, client: String) -> Option<u32> {
+        let now = Instant::now();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (begun, count) = seen.entry(client).or_insert((now, 0));
+        if now.duration_since(*begun) >= Duration::from_secs(1) {
+            (*begun, *count) = (now, 0);
+        }
+        *count += 1;
+        RATE_LIMIT.checked_sub(*count)
+    }
+}
+
 /// What a token says.
 #[derive(Deserialize)]
 struct Claims {
+    sub: String,
     permissions: Vec<String>,
 }
 
 async fn known_purchase(
     request: HttpRequest,
-    verifier: web::Data<(DecodingKey, Validation)>,
+    desk: web::Data<Desk>,
     purchase: web::Json<Purchase>,
-) -> Result<web::Json<Receipt>, Error> {
-    let (key, validation) = &**verifier;
-    let shown = request.headers().get(header::AUTHORIZATION).and_then(|shown| shown.to_str().ok());
+) -> Result<HttpResponse, Error> {
+    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let shown = text(header::AUTHORIZATION);
     let token = shown.and_then(|shown| shown.strip_prefix("Bearer ")).unwrap_or_default();
-    let known = jsonwebtoken::decode::<Claims>(token, key, validation);
+    let known = jsonwebtoken::decode::<Claims>(token, &desk.key, &desk.validation);
     let known = known.map_err(ErrorUnauthorized)?;
+    let left = desk.count(known.claims.sub).ok_or_else(|| ErrorTooManyRequests("too many"))?;
     if !known.claims.permissions.iter().any(|permission| permission == PERMISSION) {
         return Err(ErrorForbidden(PERMISSION));
     }
     purchase.validate().map_err(ErrorUnprocessableEntity)?;
-    Ok(web::Json(sell(&purchase).await))
+    let parent = text(header::HeaderName::from_static("traceparent"));
+    let trace_id = parent.and_then(|parent| parent.split('-').nth(1)).unwrap_or_default();
+    Ok(HttpResponse::Ok()
+        .insert_header(("x-trace-id", trace_id))
+        .insert_header(("x-correlation-id", trace_id))
+        .insert_header(("ratelimit", format!("\"server\";r={left};t=1")))
+        .insert_header(("ratelimit-policy", format!("\"server\";q={RATE_LIMIT};w=1")))
+        .json(sell(&purchase).await))
 }
 
 async fn purchase(purchase: web::Json<Purchase>) -> web::Json<Receipt> {

@@ -12,6 +12,9 @@ use crate::work::{Checked, Keyed, Order, Stocked, Tally, Total};
 /// As the tables call it.
 pub(crate) const SYSTEM: &str = "callboard";
 
+/// The room for orders that wait.
+const BACKLOG_MAX: usize = 1 << 20;
+
 /// Answers an order.
 #[derive(Clone)]
 struct Clerk;
@@ -101,6 +104,19 @@ impl EventHandler for Listener {
     }
 }
 
+/// Waits for another event.
+#[derive(Clone)]
+struct Bystander;
+
+impl EventHandler for Bystander {
+    type Input = Stocked;
+    type Output = ();
+
+    async fn handle(&self, _: &Stocked, _: &EventContext) -> HandlerResult<()> {
+        Ok(())
+    }
+}
+
 /// Handles orders of one key in their order.
 #[derive(Clone)]
 struct Worker(Tally);
@@ -154,6 +170,12 @@ fn domain(shape: Shape, tally: &Tally) -> Domain {
             })
         }
         Shape::Names(known) => domain.handler(listener()).actor(names::subscriber(known)),
+        Shape::Crowd(size) => {
+            (0..size).fold(domain.handler(listener()), |domain, _| domain.handler(Bystander))
+        }
+        Shape::Backlog => {
+            domain.handler(listener()).policy(Policy::default().queue_max(BACKLOG_MAX))
+        }
     }
 }
 
@@ -192,5 +214,13 @@ impl Peer for Callboard {
             self.bus.publish(order).await
         };
         published.map_err(|error| Failure::of(SYSTEM)(&error))
+    }
+
+    fn pause(&self, is_paused: bool) {
+        match self.bus.handler("bench.Listener") {
+            Some(listener) if is_paused => listener.pause(),
+            Some(listener) => listener.resume(),
+            None => {}
+        }
     }
 }
