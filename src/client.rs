@@ -23,6 +23,7 @@ mod response;
 pub use response::ClientResponse;
 mod circuits;
 mod pause;
+mod places;
 mod redirects;
 #[cfg(feature = "tls")]
 mod tls;

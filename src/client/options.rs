@@ -38,8 +38,8 @@ pub struct ClientOptions {
     /// The calls on their way at once; more are refused as [`Busy`](super::ClientError::Busy).
     /// Default 256.
     pub calls_max: usize,
-    /// The connections in use at once, of `http://` and of `https://` each; calls beyond wait for one
-    /// within their timeout. Default 32.
+    /// The connections in use at once to one origin; calls beyond wait for one within their timeout,
+    /// in order. Where a redirect leads is not counted. Default 32.
     pub connections_max: usize,
     /// How long an idle connection is kept. Default 15 s.
     pub keep_alive: Duration,

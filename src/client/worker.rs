@@ -21,6 +21,7 @@ use super::circuits::{Circuits, Pass, Verdict};
 use super::error::ClientError;
 use super::options::ClientOptions;
 use super::pause::{Outcome, is_failure, pause};
+use super::places::Places;
 use super::redirects::{NoDowngrade, hidden};
 use super::response::ClientResponse;
 #[cfg(feature = "tls")]
@@ -98,8 +99,8 @@ impl Worker {
 async fn serve(mut inbox: mpsc::Receiver<Job>, setup: Setup) {
     let options = &setup.options;
     let circuits = Circuits::new(options.breaker_failures, options.breaker_open_for);
-    let client = setup.client();
-    let bench = Rc::new(Bench { client, circuits: RefCell::new(circuits), setup });
+    let (client, places) = (setup.client(), Places::new(options.connections_max));
+    let bench = Rc::new(Bench { client, circuits: RefCell::new(circuits), places, setup });
     while let Some(job) = inbox.recv().await {
         let bench = Rc::clone(&bench);
         actix_rt::spawn(async move {
@@ -130,7 +131,8 @@ impl Setup {
         let options = &self.options;
         let connector = Connector::new()
             .timeout(options.connect_timeout)
-            .limit(options.connections_max.max(1))
+            // Those to one origin have a limit of their own.
+            .limit(options.calls_max.max(1))
             .conn_keep_alive(options.keep_alive);
         #[cfg(feature = "tls")]
         let connector = connector
@@ -164,6 +166,7 @@ impl Setup {
 struct Bench {
     client: Client,
     circuits: RefCell<Circuits>,
+    places: Places,
     setup: Setup,
 }
 
@@ -188,18 +191,20 @@ impl Bench {
         }
     }
 
-    /// Makes one attempt, if the origin's circuit lets it pass.
+    /// Makes one attempt, when there is a place for it and if the origin's circuit lets it pass.
     async fn attempt(&self, order: &Order, deadline: Instant) -> Outcome {
         let origin = &order.origin;
+        // Many calls from here say nothing about the origin's health.
+        let place = timeout_at(deadline, self.places.take(origin)).await;
+        let _place = place.map_err(|_| order.late())?;
         let admitted = self.circuits.borrow_mut().admit(origin, Instant::now());
         let pass = admitted.map_err(|retry_after| ClientError::CircuitOpen {
             origin: origin.clone(),
             retry_after,
         })?;
         let mut trial = Trial { bench: self, origin, pass, verdict: Verdict::Neutral };
-        let timeout = || ClientError::Timeout { origin: origin.clone(), timeout: order.timeout };
         let exchange = timeout_at(deadline, self.exchange(order)).await;
-        let outcome = exchange.unwrap_or_else(|_| Err(timeout()));
+        let outcome = exchange.unwrap_or_else(|_| Err(order.late()));
         trial.verdict = if is_failure(&outcome) { Verdict::Failure } else { Verdict::Success };
         outcome
     }
@@ -273,6 +278,10 @@ impl Order {
             SendRequestError::Response(_) => self.broken("the answer is no HTTP"),
             error => self.broken(&error.to_string()),
         }
+    }
+
+    fn late(&self) -> ClientError {
+        ClientError::Timeout { origin: self.origin.clone(), timeout: self.timeout }
     }
 
     fn broken_body(&self, error: &PayloadError) -> ClientError {

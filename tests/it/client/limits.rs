@@ -125,6 +125,26 @@ async fn so_many_connections_at_once() {
 }
 
 #[actix_web::test]
+async fn a_peer_that_does_not_answer_takes_no_connections_from_the_others() {
+    let (silent, sound) =
+        (Peer::start(|_, _| Hold).await, Peer::start(|_, _| answer("200 OK", "ok")).await);
+    let client = client(options().connections_max(2).breaker_failures(1));
+    let waiting = (0..3).map(|_| client.get(silent.url("/")).timeout(secs(3600)).send());
+    let mut waiting = Box::pin(join_all(waiting));
+    let others = join_all((0..9).map(|_| client.get(sound.url("/")).send()));
+    let others = tokio::select! {
+        _ = &mut waiting => panic!("nobody answers"),
+        others = others => others,
+    };
+    assert!(others.iter().all(Result::is_ok));
+    // For want of a connection, which is no failure of the peer.
+    let late = client.get(silent.url("/")).timeout(millis(20)).send().await;
+    assert!(matches!(late, Err(ClientError::Timeout { .. })), "{late:?}");
+    let late = client.get(silent.url("/")).timeout(millis(20)).send().await;
+    assert!(matches!(late, Err(ClientError::Timeout { .. })), "{late:?}");
+}
+
+#[actix_web::test]
 async fn a_caller_that_goes_away_breaks_the_call_off() {
     let peer = Peer::start(|_, _| Hold).await;
     let client = client(options().timeout(secs(3600)).calls_max(1));
