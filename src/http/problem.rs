@@ -162,7 +162,7 @@ impl Problem {
     }
 
     /// Says when another attempt makes sense.
-    pub(super) fn retry_after(mut self, after: Duration) -> Self {
+    pub(crate) fn retry_after(mut self, after: Duration) -> Self {
         self.0.retry_after = Some(after);
         self
     }

@@ -17,7 +17,10 @@ async fn problem(head: &str, mut stream: TcpStream) -> Value {
     let len = head.lines().find_map(|line| line.strip_prefix("content-length: "));
     let mut body = vec![0; len.unwrap().parse().unwrap()];
     soon("a body", stream.read_exact(&mut body)).await.unwrap();
-    serde_json::from_slice(&body).unwrap()
+    let problem: Value = serde_json::from_slice(&body).unwrap();
+    let trace_id = problem["trace_id"].as_str().unwrap();
+    assert!(trace_id.len() == 32 && head.contains(&format!("x-trace-id: {trace_id}")), "{head}");
+    problem
 }
 
 async fn refused(server: &Server, headers: &str, status: u16) -> String {
