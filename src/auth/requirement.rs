@@ -1,6 +1,7 @@
 //! What somebody must be permitted: a requirement and an identity enter, a pass or a refusal leaves.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use callboard_actors::Identity;
 
@@ -126,6 +127,18 @@ impl Requirement {
     /// Every permission that is named, for a description of the interface.
     pub fn permissions(&self) -> impl Iterator<Item = &str> {
         self.all.iter().chain(self.any.iter().flatten()).map(AsRef::as_ref)
+    }
+}
+
+/// For people, such as "`a` and (`b` or `c`)"; nothing where nothing is demanded.
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let alone = self.all.iter().map(|name| format!("`{name}`"));
+        let lists = self.any.iter().map(|list| match list.as_slice() {
+            [only] => format!("`{only}`"),
+            list => format!("(`{}`)", list.join("` or `")),
+        });
+        f.write_str(&alone.chain(lists).collect::<Vec<_>>().join(" and "))
     }
 }
 

@@ -66,8 +66,11 @@ impl Place<'_> {
         operation.insert("tags".to_owned(), tags(self.route).into());
         operation.insert("summary".to_owned(), summary.into());
         operation.insert("operationId".to_owned(), self.operation_id.clone().into());
-        if let Some(text) = text.clone().or(of_event) {
-            operation.insert("description".to_owned(), text.into());
+        // Tools show that a route is private, and not what it demands.
+        let texts: Vec<_> =
+            text.clone().or(of_event).into_iter().chain(security::words(self.route)).collect();
+        if !texts.is_empty() {
+            operation.insert("description".to_owned(), texts.join("\n\n").into());
         }
         if *is_deprecated {
             operation.insert("deprecated".to_owned(), true.into());

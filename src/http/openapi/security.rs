@@ -20,6 +20,13 @@ pub(super) fn schemes(routes: &[Route]) -> Map<String, Value> {
     schemes
 }
 
+/// What a private route demands, in words; nothing where any token does.
+pub(super) fn words(route: &Route) -> Option<String> {
+    route.access.guard()?;
+    let demanded = route.requirement().to_string();
+    (!demanded.is_empty()).then(|| format!("Demands the permission {demanded}."))
+}
+
 /// What a private route asks for: a token, and all permissions that it names.
 pub(super) fn requirement(route: &Route) -> Option<Value> {
     route.access.guard()?;

@@ -230,10 +230,15 @@ fn a_route_tells_who_may_use_it() {
 fn the_description_says_what_is_private() {
     let table = Routes::new()
         .route(Route::get::<Ask>("/asked").permissions_all(["read"]))
+        .route(Route::get::<Ask>("/asked/twice").permissions_all(["a"]).permissions_any(["b", "c"]))
         .route(Route::get::<Ask>("/open").operation_id("open").public());
     let described = table.clone().auth(provider()).openapi(&Info::new("Secret", "1.0.0"));
     assert_eq!(described["paths"]["/asked"]["get"]["security"], json!([{ "bearer": ["read"] }]));
     assert!(described["paths"]["/open"]["get"]["security"].is_null());
+    let text = |path: &str| described["paths"][path]["get"]["description"].to_string();
+    assert!(text("/asked").ends_with("Demands the permission `read`.\""), "{}", text("/asked"));
+    assert!(text("/asked/twice").contains("Demands the permission `a` and (`b` or `c`)."));
+    assert!(!text("/open").contains("Demands"));
     let bearer = &described["components"]["securitySchemes"]["bearer"];
     assert_eq!((&bearer["type"], &bearer["scheme"]), (&json!("http"), &json!("bearer")));
     assert!(bearer["description"].as_str().unwrap().contains("token"), "{bearer}");
