@@ -147,6 +147,7 @@ impl Setup {
     }
 
     /// Why there is no connection, and whether another attempt would fail as well.
+    #[cfg_attr(not(feature = "tls"), allow(clippy::unused_self))] // only TLS has more to say
     fn refusal(&self, error: &ConnectError) -> (String, bool) {
         match error {
             #[cfg(feature = "tls")]
