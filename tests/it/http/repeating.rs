@@ -117,7 +117,7 @@ fn order(sku: &str) -> Value {
 }
 
 #[track_caller]
-fn is_replay_of(again: &Answer, first: &Answer) {
+pub(super) fn is_replay_of(again: &Answer, first: &Answer) {
     assert_eq!(first.header("idempotency-replayed"), "");
     assert_eq!(again.header("idempotency-replayed"), "true", "{again:?}");
     assert_eq!((again.status, &again.body), (first.status, &first.body));

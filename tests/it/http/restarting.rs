@@ -11,6 +11,7 @@ use diesel_async::SimpleAsyncConnection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::repeating::is_replay_of;
 use super::{Answer, by, events};
 
 events! {
@@ -76,14 +77,6 @@ impl Process {
         self.running.stop().await.unwrap();
         self.db.close().await;
     }
-}
-
-#[track_caller]
-fn is_replay_of(again: &Answer, first: &Answer) {
-    assert_eq!(first.header("idempotency-replayed"), "");
-    assert_eq!(again.header("idempotency-replayed"), "true", "{again:?}");
-    assert_eq!((again.status, &again.body), (first.status, &first.body));
-    assert_eq!(again.header("content-type"), first.header("content-type"));
 }
 
 #[actix_web::test]
